@@ -1,0 +1,79 @@
+# Two commands matter: `make book` and `make test`. Both set up what is missing in .venv.
+# Everything is relative to this folder, so its path may contain spaces.
+
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks check-notebooks lint bench serve clean distclean setup
+
+RUN := .venv/bin/python
+STAMP := .venv/.ntp_lite_installed
+PORT ?= 8000
+# The versions that the book was built with come first.
+CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3 python3.14 python
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## create .venv and install everything pinned in constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ ! -x $(RUN) ]; then \
+	  found=""; \
+	  for candidate in $(CANDIDATES); do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	      found="$$candidate"; break; \
+	    fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "This book needs Python 3.11 or newer, and none was found. Install one, or name it:" \
+	      "make book PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Setting up .venv with $$found ..."; \
+	  "$$found" -m venv .venv || { rm -rf .venv; \
+	    echo "The environment could not be created; on Debian and Ubuntu, install python3-venv." >&2; \
+	    exit 1; }; \
+	fi
+	@echo "Installing the versions pinned in constraints.txt (once; a few minutes) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test,dev]"
+	@touch $(STAMP)
+
+book: $(STAMP)  ## execute every chapter, build the site into _build/html
+	@$(RUN) book/_ext/notebook_export.py
+	@.venv/bin/jupyter-book build . -W -n --keep-going --quiet
+	@echo "The book is at $$(pwd)/_build/html/index.html"
+
+test: $(STAMP)  ## run the unit tests, then execute every chapter's notebook
+	@mkdir -p _build
+	@status=0; \
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile \
+	  --junitxml=_build/unit-tests.xml tests || status=1; \
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
+	  --junitxml=_build/notebook-cells.xml book/notebooks || status=1; \
+	$(RUN) tools/test_summary.py _build/unit-tests.xml _build/notebook-cells.xml || status=1; \
+	exit $$status
+
+# REPOSITORY=owner/name first writes the address into _config.yml; REFRESH=1 accepts new numbers.
+notebooks: $(STAMP)  ## export the chapters to book/notebooks (REPOSITORY=owner/name, REFRESH=1)
+	@$(RUN) book/_ext/notebook_export.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
+	  $(if $(REFRESH),--refresh)
+
+check-notebooks: $(STAMP)  ## fail if a notebook differs from a fresh export
+	@$(RUN) book/_ext/notebook_export.py --check
+
+lint: $(STAMP)  ## ruff, mypy and codespell
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@.venv/bin/codespell
+
+bench: $(STAMP)  ## run every benchmark; fails if a result is wrong
+	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
+
+serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
+	@$(RUN) -m http.server $(PORT) --directory _build/html
+
+clean:  ## remove what was built
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+distclean: clean  ## remove the environment too
+	rm -rf .venv ntp_lite.egg-info

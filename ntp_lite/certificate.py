@@ -1,0 +1,215 @@
+"""The judge: optimality certificates from the returned arrays alone (chapters 05 and 07).
+
+Nothing here knows how logits were found. Everything is recomputed in float64, and a gap is always
+a duality gap: primal minus dual value, an upper bound on how far from optimal the logits are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from .loss import check_logits, excess_loss
+from .soft_labels import SoftLabels
+
+Support: TypeAlias = SoftLabels | ArrayLike | sparse.sparray  # labels, or their matrix S (V, m)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Primal and dual value of one problem; `dual <= optimum <= primal`.
+
+    Attributes
+    ----------
+    primal, dual : the two values. For the ridge problem both are measured from the floor Hc, in
+        nats (subtracting the same constant, so that no digits are lost); for the max-margin
+        problem they are nuclear norms.
+    gap : primal - dual >= 0 up to rounding, computed without cancellation for the ridge problem.
+    relative_gap : gap / primal (0 when both are 0).
+    violation : Frobenius distance by which the input had to be moved to become feasible
+        (max-margin only: L onto the margin constraints plus the dual onto its cone).
+    ridge : the ridge the certificate is for (None for max-margin).
+    operator_norm : |G|_op of G = (P - softmax(L)) diag(pi), or of the max-margin dual.
+    alignment : <G, L> / (|G|_op |L|_*), at most 1; 1 exactly on the regularisation path.
+    """
+
+    primal: float
+    dual: float
+    gap: float
+    relative_gap: float
+    violation: float = 0.0
+    ridge: float | None = None
+    operator_norm: float | None = None
+    alignment: float | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"primal {self.primal:.6g}, dual {self.dual:.6g}, "
+            f"gap {self.gap:.2e}, relative gap {self.relative_gap:.2e}"
+        )
+
+
+def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) -> Certificate:
+    """How far are any logits L (V, m) from minimising CE(L) + ridge |L|_* ?
+
+    The Fenchel dual is  max sum_j pi_j H(Q_j)  over Q with columns in the simplex and
+    |(P - Q) diag(pi)|_op <= ridge. With Q = softmax(L), G = (P - Q) diag(pi) and
+    theta = min(1, ridge / |G|_op), the point P + theta (Q - P) is feasible, so its entropy bounds
+    the optimum from below, whatever L is. `ridge=None` takes ridge := |G|_op, the ridge at which
+    L would be judged most kindly; then gap = |G|_op |L|_* - <G, L>.
+
+    Values are reported minus Hc, in nats; `relative_gap = gap / (primal - Hc)`.
+    Raises ValueError for ridge <= 0, a wrong shape, NaN or infinity. This book; chapter 05.
+    """
+    if ridge is not None and not ridge > 0:
+        raise ValueError(f"ridge is {ridge}; use a positive number, or None for |G|_op.")
+    logits = check_logits(L, labels.N.shape)
+    rows, pi, P = labels.N.indices, labels.pi, labels.P.data
+    columns = np.repeat(np.arange(labels.m), labels.support_sizes)
+    shifted = logits - logits.max(axis=0)
+    log_Q = shifted - np.log(np.exp(shifted).sum(axis=0))
+    # On the support use P - Q = -P expm1(x), x = log(Q/P): exact also where Q is close to P.
+    x = log_Q[rows, columns] - np.log(P)
+    Q_off = np.exp(log_Q)
+    Q_off[rows, columns] = 0.0
+    G = -Q_off * pi
+    G[rows, columns] = -pi[columns] * P * np.expm1(x)
+    operator_norm = spectral_norm(G)
+    norm = nuclear_norm(logits)
+    level = operator_norm if ridge is None else float(ridge)
+    theta = 1.0 if operator_norm <= level else level / operator_norm
+    # Hc - H(Q_theta), column by column: y = relative change of P on the support.
+    y = theta * np.expm1(x)
+    on_support = pi[columns] * P * (y * np.log(P) + (1 + y) * np.log1p(y))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off_support = np.where(Q_off > 0, theta * Q_off * (np.log(theta) + log_Q), 0.0)
+    floor_minus_dual = float(on_support.sum() + (off_support.sum(axis=0) * pi).sum())
+    primal = float(excess_loss(logits, labels)) + level * norm
+    inner = float((G * logits).sum())
+    bound = operator_norm * norm
+    # At theta = 1 the two forms of the gap agree; the second has fewer roundings.
+    gap = primal + floor_minus_dual if ridge is not None else bound - inner
+    gap = max(gap, 0.0)
+    return Certificate(
+        primal=primal,
+        dual=-floor_minus_dual,
+        gap=gap,
+        relative_gap=_ratio(gap, primal),
+        ridge=level,
+        operator_norm=operator_norm,
+        alignment=inner / bound if bound > 0 else 1.0,
+    )
+
+
+def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
+    """How far are L and a dual matrix (both (V, m)) from solving the max-margin problem of S?
+
+    Primal: min |L|_* with L equal on each support and at least 1 larger there than elsewhere.
+    Dual: max <G, S> with |G|_op <= 1, columns summing to zero, and G <= 0 off the support.
+    L is first projected onto its constraints and centred, G projected onto its cone and scaled, so
+    the two values bound the optimum for any input; `violation` says how far they were moved.
+
+    Raises ValueError for shapes that differ, NaN or infinity, or an S that is not a support.
+    This book; chapter 07.
+    """
+    support = support_mask(S)
+    given, G = check_logits(L, support.shape), check_logits(dual, support.shape, "dual")
+    feasible = project_margin(given, support)
+    cone = project_dual(G, support)
+    violation = np.linalg.norm(feasible - given) + np.linalg.norm(cone - G)
+    feasible -= feasible.mean(axis=0)  # keeps the margins, cannot raise the norm
+    primal = nuclear_norm(feasible)
+    operator_norm = spectral_norm(cone)
+    value = float(cone[support].sum()) / max(1.0, operator_norm)
+    if primal < 1e-12 * support.size**0.5:  # no margins at all: every k_j = V, or V = 1
+        primal = 0.0
+    value = max(value, 0.0)  # G = 0 is feasible
+    gap = primal - value
+    return Certificate(
+        primal, value, gap, _ratio(gap, primal), float(violation), operator_norm=operator_norm
+    )
+
+
+def project_margin(L: NDArray[np.float64], S: Support, margin: float = 1.0) -> NDArray[np.float64]:
+    """Nearest matrix (Frobenius) to L that is constant on each support and at least `margin`
+    smaller off it.
+
+    In a column: with a the mean of the in-support entries and of those off-support entries,
+    raised by `margin`, that exceed a, the projection is a on the support and
+    min(x, a - margin) off it. One sort of the column finds which entries exceed.
+    """
+    support = support_mask(S)
+    result = np.empty(support.shape)
+    width = max(1, 2**20 // len(support))  # columns at a time, to bound the working memory
+    for j in range(0, support.shape[1], width):
+        columns = slice(j, j + width)
+        result[:, columns] = _project_columns(L[:, columns], support[:, columns], margin)
+    return result
+
+
+def _project_columns(
+    L: NDArray[np.float64], support: NDArray[np.bool_], margin: float
+) -> NDArray[np.float64]:
+    raised = -np.sort(-np.where(support, -np.inf, L + margin), axis=0)
+    on_support = np.where(support, L, 0.0).sum(axis=0)
+    sums = np.vstack([on_support, on_support + np.cumsum(raised, axis=0)])
+    # means[i] is a when the i largest raised entries are included; it is right once the next <= a.
+    means = sums / (support.sum(axis=0) + np.arange(len(sums))[:, None])
+    following = np.vstack([raised, np.full(L.shape[1], -np.inf)])
+    right = (following <= means).argmax(axis=0)
+    a = np.take_along_axis(means, right[None], axis=0)[0]
+    return np.where(support, a, np.minimum(L, a - margin))
+
+
+def project_dual(G: NDArray[np.float64], S: Support) -> NDArray[np.float64]:
+    """Nearest matrix to G whose columns sum to zero and which is <= 0 off the support.
+
+    This cone is the dual of {A : A constant on each support and nowhere larger off it}, so by
+    Moreau's decomposition its projection is G + (projection of -G onto that cone).
+    """
+    return G + project_margin(-G, S, margin=0.0)
+
+
+def support_mask(S: Support) -> NDArray[np.bool_]:
+    """S as a dense boolean (V, m) array; ValueError unless each column has a token and S is 0/1."""
+    matrix: Any = S.S if isinstance(S, SoftLabels) else S
+    dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    if dense.ndim != 2:
+        raise ValueError(f"S must be a (V, m) matrix, not an array of shape {dense.shape}.")
+    if dense.dtype != bool and not np.isin(dense, (0, 1)).all():
+        raise ValueError("S must hold only 0 and 1; pass labels.S, not counts or probabilities.")
+    mask = dense.astype(bool)
+    if mask.shape[1] == 0 or not mask.any(axis=0).all():
+        raise ValueError("Every column of S needs at least one token; drop contexts without any.")
+    return mask
+
+
+def spectral_norm(A: NDArray[np.float64]) -> float:
+    """|A|_op, the largest singular value, from the smaller Gram matrix."""
+    scale = float(np.abs(A).max(initial=0.0))
+    if scale == 0.0:
+        return 0.0
+    scaled = A / scale  # entries near 1e-170 would square to zero
+    gram = scaled @ scaled.T if A.shape[0] <= A.shape[1] else scaled.T @ scaled
+    return scale * float(np.sqrt(np.linalg.eigvalsh(gram)[-1]))
+
+
+def nuclear_norm(A: NDArray[np.float64]) -> float:
+    """|A|_*, the sum of singular values."""
+    return float(np.linalg.svd(A, compute_uv=False).sum())
+
+
+def check_limits(tol: float, max_iter: int) -> None:
+    """ValueError for a tolerance or an iteration limit that no solver can use."""
+    if not tol > 0:
+        raise ValueError(f"tol is {tol}; use a positive relative duality gap such as 1e-6.")
+    if max_iter < 1:
+        raise ValueError(f"max_iter is {max_iter}; use 1 or more.")
+
+
+def _ratio(gap: float, primal: float) -> float:
+    return 0.0 if gap == 0 else (gap / primal if primal > 0 else float("inf"))

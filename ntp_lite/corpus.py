@@ -1,0 +1,158 @@
+"""Text to token ids: the bundled stories, any UTF-8 file, or a public data set (ch. 01, 16)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+BUNDLED = ("lily", "primer", "tales")
+SEPARATOR = "<sep>"
+UNKNOWN = "<unk>"
+
+# A token is a word (with inner apostrophes) or one punctuation mark; nothing else is kept.
+_TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+
+
+def tokenize(text: str) -> list[str]:
+    """Lower-case words and single punctuation marks, in reading order.
+
+    >>> tokenize('Mia said, "It\\'s hot!"')
+    ['mia', 'said', ',', '"', "it's", 'hot', '!', '"']
+    """
+    return _TOKEN.findall(text.lower())
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The token list: position in the list = token id. `len(vocab)` is the paper's V."""
+
+    tokens: tuple[str, ...]
+    index: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        index = {token: i for i, token in enumerate(self.tokens)}
+        if len(index) != len(self.tokens):
+            twice = next(token for token, n in Counter(self.tokens).items() if n > 1)
+            raise ValueError(f"Token {twice!r} stands twice in the vocabulary; list it once.")
+        object.__setattr__(self, "index", index)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, i: int) -> str:
+        return self.tokens[i]
+
+    def encode(self, tokens: str | Iterable[str]) -> NDArray[np.int64]:
+        """Token ids; a token outside the vocabulary becomes `<unk>`.
+
+        Raises ValueError if a token is outside and the vocabulary has no `<unk>`.
+        """
+        words = tokenize(tokens) if isinstance(tokens, str) else tokens
+        unknown = self.index.get(UNKNOWN, -1)
+        ids = [(self.index.get(word, unknown), word) for word in words]
+        for i, word in ids:
+            if i < 0:
+                raise ValueError(
+                    f"Token {word!r} is not in the vocabulary, which has no {UNKNOWN}."
+                )
+        return np.array([i for i, _ in ids], dtype=np.int64)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The tokens of `ids`, joined by spaces."""
+        return " ".join(self.tokens[i] for i in ids)
+
+
+def load_corpus(
+    name: str | Path, max_vocab: int | None = None, max_stories: int | None = None
+) -> tuple[NDArray[np.int64], Vocabulary]:
+    """Load a text and return `(ids, vocab)`; chapter 01.
+
+    Parameters
+    ----------
+    name : "lily", "primer" or "tales" (bundled, written for this project), "tinystories" (the
+        public data set, needs the `hub` extra and a network), or a path to a UTF-8 text file.
+        Blank lines separate stories; stories are joined by the token `<sep>`.
+    max_vocab : keep this many tokens, counting `<sep>` and `<unk>`; the commonest words stay
+        and all others become `<unk>`. None keeps every word, and there is no `<unk>`.
+    max_stories : read only the first stories (default: all; 10,000 for "tinystories").
+
+    Returns
+    -------
+    ids : (length,) int64 token ids.  vocab : Vocabulary; special tokens first, then words by
+        decreasing frequency (ties alphabetically).
+
+    Raises
+    ------
+    ValueError for an unknown name, an empty text, a text that is not UTF-8, or max_vocab < 3;
+    FileNotFoundError for a missing file; OSError if the data set cannot be reached.
+    """
+    if max_vocab is not None and max_vocab < 3:
+        raise ValueError(
+            f"max_vocab is {max_vocab}; use at least 3 ({SEPARATOR}, {UNKNOWN}, a word)."
+        )
+    if max_stories is not None and max_stories < 1:
+        raise ValueError(f"max_stories is {max_stories}; use 1 or more, or None for all.")
+    stories = [tokenize(story) for story in _read_stories(name, max_stories)]
+    stories = [story for story in stories if story][:max_stories]
+    if not stories:
+        raise ValueError(f"The text {str(name)!r} is empty; give a text with at least one word.")
+    counts = Counter(token for story in stories for token in story)
+    words = sorted(counts, key=lambda token: (-counts[token], token))
+    special = [SEPARATOR] if len(stories) > 1 else []
+    if max_vocab is not None and len(words) + len(special) > max_vocab:
+        special.append(UNKNOWN)
+        words = words[: max_vocab - len(special)]
+    vocab = Vocabulary((*special, *words))
+    joined = list(stories[0])
+    for story in stories[1:]:
+        joined.append(SEPARATOR)
+        joined.extend(story)
+    return vocab.encode(joined), vocab
+
+
+def _read_stories(name: str | Path, max_stories: int | None) -> Sequence[str]:
+    if name in BUNDLED:
+        text = (resources.files("ntp_lite") / "data" / f"{name}.txt").read_text("utf-8")
+        return _split_stories(text)
+    if name == "tinystories":
+        return _tinystories(max_stories or 10_000)
+    path = Path(name)
+    if not path.exists():
+        if isinstance(name, str) and not path.suffix and len(path.parts) == 1:
+            known = ", ".join((*BUNDLED, "tinystories"))
+            raise ValueError(
+                f"Unknown corpus {name!r}; use one of {known}, or a path to a text file."
+            )
+        raise FileNotFoundError(f"No file at {str(name)!r}; check the path of your text.")
+    try:
+        return _split_stories(path.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{str(name)!r} is not UTF-8 (byte {error.start}); save the text as UTF-8 first."
+        ) from None
+
+
+def _split_stories(text: str) -> list[str]:
+    return [part for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
+def _tinystories(max_stories: int) -> list[str]:
+    remedy = f"The bundled texts need no network: {', '.join(BUNDLED)}."
+    try:
+        from datasets import load_dataset  # an optional extra: ntp_lite[hub]
+    except ImportError:
+        raise OSError(f'"tinystories" needs: pip install "ntp_lite[hub]". {remedy}') from None
+    try:
+        rows = load_dataset("roneneldan/TinyStories", split="train", streaming=True)
+        return [row["text"].replace("\n\n", "\n") for row in rows.take(max_stories)]
+    except Exception as error:  # the hub's client raises many kinds when it is offline
+        raise OSError(
+            f"The TinyStories data set could not be reached ({error}). {remedy}"
+        ) from error

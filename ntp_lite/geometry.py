@@ -1,0 +1,134 @@
+"""The geometry of word and context embeddings: factors, cosines, collapse, orthants (part IV)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.cluster import hierarchy
+
+from .soft_labels import SoftLabels
+
+
+class Factors(NamedTuple):
+    """W (V, r) and H (r, m), balanced, with W @ H = L; singular values (r,), decreasing."""
+
+    W: NDArray[np.float64]
+    H: NDArray[np.float64]
+    singular_values: NDArray[np.float64]
+
+
+class CollapseResult(NamedTuple):
+    """Within-class over total variability, 0 = collapsed; NaN where no class has two members.
+
+    Classes of contexts with one next token (k = 1, neural collapse) and with several (k >= 2)
+    stand apart. `permuted_*`: the same after the classes were dealt out at random, sizes kept.
+    """
+
+    one_token: float
+    several_tokens: float
+    permuted_one_token: float
+    permuted_several_tokens: float
+    message: str
+
+
+class Orthants(NamedTuple):
+    """Signs of words (V, r) and contexts (r, m) on the leading r concepts; -1, 0 or 1."""
+
+    words: NDArray[np.int8]
+    contexts: NDArray[np.int8]
+    singular_values: NDArray[np.float64]
+
+
+def word_context_factors(L: ArrayLike, tol: float = 1e-6) -> Factors:
+    """W = U Sigma^(1/2), H = Sigma^(1/2) V' from L = U Sigma V', numerical rank r.
+
+    Singular values up to `tol` times the largest are dropped. For L = L_mm these are the word and
+    context embeddings the theory predicts. Paper: section 6. Book: chapter 09.
+    """
+    A = np.asarray(L, dtype=np.float64)
+    U, s, Vt = np.linalg.svd(A, full_matrices=False)
+    r = int((s > tol * s[0]).sum()) if s.size and s[0] > 0 else 0
+    root = np.sqrt(s[:r])
+    return Factors(U[:, :r] * root, root[:, None] * Vt[:r], s[:r])
+
+
+def cosine_similarity(X: ArrayLike, Y: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Cosines between the columns of X (d, p) and of Y (d, q), by default of X itself: (p, q).
+
+    Contexts are columns of H; for words pass W.T. A zero column has cosine 0 with everything.
+    """
+    A = _unit_columns(X)
+    return A.T @ (A if Y is None else _unit_columns(Y))
+
+
+def support_collapse(X: ArrayLike, labels: SoftLabels, seed: int = 0) -> CollapseResult:
+    """Have contexts with equal supports collapsed? X (d, m): one column per context.
+
+    Over the contexts whose support class has at least two members, with class means and mean:
+
+        sum_j |x_j - mean of its class|^2 / sum_j |x_j - mean|^2,
+
+    apart for k_j = 1 and k_j >= 2. In real text most contexts are alone in their class: read the
+    permuted baseline beside it. Raises ValueError if X has not m columns. Book: chapter 10.
+    """
+    columns = np.asarray(X, dtype=np.float64).T
+    if columns.ndim != 2 or len(columns) != labels.m:
+        raise ValueError(f"X must be (d, m) with m = {labels.m} columns, not {np.shape(X)}.")
+    classes = labels.support_classes
+    shared = np.bincount(classes)[classes] > 1
+    rng = np.random.default_rng(seed)
+    values, missing = [], []
+    for name, many in (("k = 1", False), ("k >= 2", True)):
+        chosen = np.flatnonzero(shared & ((labels.support_sizes > 1) == many))
+        if len(chosen) == 0:
+            missing.append(name)
+        for groups in (classes[chosen], rng.permutation(classes[chosen])):
+            values.append(_within_over_total(columns[chosen], groups))
+    message = f"no class with two members for {' and '.join(missing)}" if missing else ""
+    one, permuted_one, several, permuted_several = values
+    return CollapseResult(one, several, permuted_one, permuted_several, message)
+
+
+def orthants(L: ArrayLike, n_concepts: int, tol: float = 1e-8) -> Orthants:
+    """Sign patterns on the leading concepts (singular vectors) of logits or of S_centered.
+
+    Each singular pair's sign is fixed so that its word entry of largest size is positive.
+    Source: Geometry of Semantics in Next-token Prediction. Book: chapter 12.
+    """
+    U, s, Vt = np.linalg.svd(np.asarray(L, dtype=np.float64), full_matrices=False)
+    if not 1 <= n_concepts <= len(s):
+        raise ValueError(f"n_concepts is {n_concepts}; use 1 ... {len(s)}.")
+    U, Vt = U[:, :n_concepts], Vt[:n_concepts]
+    flip = np.sign(U[np.abs(U).argmax(axis=0), np.arange(n_concepts)])
+    signs = [np.where(np.abs(A) > tol, np.sign(A), 0) for A in (U * flip, Vt * flip[:, None])]
+    return Orthants(signs[0].astype(np.int8), signs[1].astype(np.int8), s[:n_concepts])
+
+
+def seriation(X: ArrayLike) -> NDArray[np.intp]:
+    """An order of the columns of X that puts similar ones side by side, for heat maps.
+
+    Leaves of an average-linkage tree on Euclidean distances, optimally ordered.
+    """
+    columns = np.asarray(X, dtype=np.float64).T
+    if len(columns) < 3:
+        return np.arange(len(columns))
+    return hierarchy.leaves_list(hierarchy.linkage(columns, "average", optimal_ordering=True))
+
+
+def _unit_columns(X: ArrayLike) -> NDArray[np.float64]:
+    A = np.asarray(X, dtype=np.float64)
+    norms = np.linalg.norm(A, axis=0)
+    return A / np.where(norms > 0, norms, 1.0)
+
+
+def _within_over_total(rows: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    if len(rows) == 0:
+        return float("nan")
+    _, index, size = np.unique(classes, return_inverse=True, return_counts=True)
+    means = np.zeros((len(size), rows.shape[1]))
+    np.add.at(means, index, rows)
+    within = np.square(rows - (means / size[:, None])[index]).sum()
+    total = np.square(rows - rows.mean(axis=0)).sum()
+    return float(within / total) if total > 0 else 0.0

@@ -1,0 +1,109 @@
+"""Cross-entropy on sparse soft labels and its excess over the entropy floor (chapter 02)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .soft_labels import SoftLabels
+
+Logits = TypeVar("Logits", NDArray[np.float64], torch.Tensor)
+
+
+def check_logits(L: ArrayLike, shape: tuple[int, int], name: str = "L") -> NDArray[np.float64]:
+    """`L` as a float64 numpy array; ValueError if its shape is wrong or it is not finite."""
+    if isinstance(L, torch.Tensor):
+        L = L.detach().cpu().numpy()
+    array = np.asarray(L, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}, the labels (V, m) = {shape}; columns are contexts."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has entries that are NaN or infinite; check how it was made.")
+    return array
+
+
+def cross_entropy(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
+    r"""CE(L) = sum_j pi_j (logsumexp(L_j) - <P_j, L_j>), in nats.
+
+    Equals the mean one-hot cross-entropy over the n training positions. Numpy logits (V, m) give
+    a float, computed in float64; torch logits give a differentiable 0-d tensor.
+
+    Raises ValueError for numpy logits with NaN or infinity, or of another shape than (V, m).
+    Paper: eq. (1). Book: chapter 02.
+    """
+    if not isinstance(L, torch.Tensor):
+        return float(cross_entropy(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
+    rows, columns, P, pi = _on_device_of(L, labels)
+    inner = (pi[columns] * P * L[rows, columns]).sum()
+    return (pi * torch.logsumexp(L, dim=0)).sum() - inner
+
+
+def excess_loss(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
+    r"""CE(L) - Hc = sum_j pi_j KL(P_j || softmax(L_j)) >= 0, in nats.
+
+    Computed without cancellation, as a sum of non-negative terms: with x = log(Q/P) on the
+    support, KL = sum_{support} P (e^x - 1 - x) + (mass of Q off the support). So an excess of 1e-10
+    keeps its digits, which the difference CE - Hc would lose. Same types and errors as
+    `cross_entropy`. Book: chapter 02.
+    """
+    if not isinstance(L, torch.Tensor):
+        return float(excess_loss(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
+    rows, columns, P, pi = _on_device_of(L, labels)
+    log_Q = torch.log_softmax(L, dim=0)
+    x = log_Q[rows, columns] - torch.log(P)
+    on_support = (pi[columns] * P * _exp_minus_tangent(x)).sum()
+    off_support = log_Q.exp().index_put((rows, columns), torch.zeros_like(P))
+    return on_support + (pi * off_support.sum(dim=0)).sum()
+
+
+def _on_device_of(L: torch.Tensor, labels: SoftLabels) -> tuple[torch.Tensor, ...]:
+    if tuple(L.shape) != labels.N.shape:
+        raise ValueError(
+            f"L has shape {tuple(L.shape)}, the labels (V, m) = {labels.N.shape}; "
+            "columns are contexts."
+        )
+    return labels.tensors(L.device, L.dtype)
+
+
+def _exp_minus_tangent(x: torch.Tensor) -> torch.Tensor:
+    """e^x - 1 - x, by its series where the subtraction would cancel."""
+    small = x.abs() < 0.03
+    s = torch.where(small, x, torch.zeros_like(x))
+    series = s * s / 2 * (1 + s / 3 * (1 + s / 4 * (1 + s / 5 * (1 + s / 6 * (1 + s / 7)))))
+    large = torch.where(small, torch.zeros_like(x), x)
+    return torch.where(small, series, torch.expm1(large) - large)
+
+
+class FactoredExcess(torch.autograd.Function):
+    """`FactoredExcess.apply(W, H, blocks)`: the excess loss of L = W H, differentiable in both.
+
+    Each block (columns, rows, where, P, pi) is a slice of contexts with the support entries in it.
+    Value and gradients G H' and W'G come from one pass, so that V x m logits never exist at once.
+    """
+
+    @staticmethod
+    def forward(ctx, W: torch.Tensor, H: torch.Tensor, blocks: list) -> torch.Tensor:  # type: ignore[no-untyped-def]  # noqa: D102
+        total, grad_W, grad_H = W.new_zeros(()), torch.zeros_like(W), torch.zeros_like(H)
+        for columns, rows, where, P, pi in blocks:
+            Q = torch.log_softmax(W @ H[:, columns], dim=0)
+            x = Q[rows, where] - torch.log(P)
+            Q.exp_()
+            Q[rows, where] = 0
+            total += (pi[where] * P * _exp_minus_tangent(x)).sum() + Q.sum(dim=0) @ pi
+            if any(ctx.needs_input_grad):
+                Q[rows, where] = P * torch.expm1(x)  # Q - P, exact also where Q is close to P
+                Q *= pi
+                grad_W.addmm_(Q, H[:, columns].T)
+                grad_H[:, columns] = W.T @ Q
+        ctx.save_for_backward(grad_W, grad_H)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # type: ignore[no-untyped-def]  # noqa: D102
+        grad_W, grad_H = ctx.saved_tensors
+        return grad * grad_W, grad * grad_H, None

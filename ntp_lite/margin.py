@@ -1,0 +1,339 @@
+"""The max-margin component: a nuclear-norm SVM over logits, solved and certified (chapter 07)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .certificate import (
+    Certificate,
+    Support,
+    certify_margin,
+    check_limits,
+    project_dual,
+    project_margin,
+    spectral_norm,
+    support_mask,
+)
+
+OVER_RELAXATION = 1.7  # ADMM accepts (0, 2); 1.6 to 1.8 is the customary range
+CHECK_EVERY = 10  # iterations; a check costs about as much as two of them
+
+
+class MarginProgress(NamedTuple):
+    """What `callback` receives at each check: bounds on the optimum and the time so far."""
+
+    n_iter: int
+    primal: float
+    dual: float
+    relative_gap: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MaxMarginResult:
+    """L_mm with its proof of optimality.
+
+    L : (V, m) exactly feasible logits, centred columns.  dual : (V, m) feasible dual matrix G.
+    certificate : recomputed by `certify_margin` from these two arrays.  history : bounds at
+    each check, as equal-length lists.  converged : certificate.relative_gap <= tol.
+    """
+
+    L: NDArray[np.float64] = field(repr=False)
+    dual: NDArray[np.float64] = field(repr=False)
+    certificate: Certificate
+    history: dict[str, list[float]] = field(repr=False)
+    converged: bool
+    n_iter: int
+    seconds: float
+    message: str = ""
+
+
+def centered_support(labels: Support) -> NDArray[np.float64]:
+    """S_centered = (I - 11'/V) S, (V, m): every margin exactly 1, the cheap proxy of L_mm.
+
+    Accepts SoftLabels or a 0/1 matrix S. Paper: section 5. Book: chapters 07 and 11.
+    """
+    S = support_mask(labels).astype(np.float64)
+    return S - S.mean(axis=0)
+
+
+def solve_max_margin(
+    labels: Support,
+    tol: float = 1e-6,
+    max_iter: int = 5000,
+    device: torch.device | str | None = None,
+    callback: Callable[[MarginProgress], None] | None = None,
+) -> MaxMarginResult:
+    r"""Solve the NTP-SVM over logits
+
+        min |L|_*   s.t. for every context j:  L[z,j] = L[z',j]       for z, z' in S_j,
+                                               L[z,j] - L[v,j] >= 1  for z in S_j, v not in S_j,
+
+    and its dual  max <G, S>  s.t. |G|_op <= 1, 1'G = 0, G <= 0 off the support.
+
+    Equal columns and equal rows of S are merged first, exactly (chapter 07 proves it), so the cost
+    depends on the distinct supports, not on m. Then ADMM alternates singular-value
+    thresholding with the exact projection onto the margins. Both iterates are made feasible
+    at each check, so the bounds in `history` hold at every moment.
+
+    Parameters
+    ----------
+    labels : SoftLabels, or the 0/1 support matrix S (V, m).
+    tol : stop when the relative duality gap (primal - dual) / primal <= tol.
+    device : where to work ("cpu", "cuda"); results are numpy float64 on any device.
+    callback : called with MarginProgress at each check.
+
+    Ctrl-C returns the best point so far, with converged=False. Raises ValueError for tol <= 0,
+    max_iter < 1, or an S that is not a support.
+    Paper: eq. (NTP-SVM*). Book: chapter 07.
+    """
+    check_limits(tol, max_iter)
+    start = time.perf_counter()
+    S = support_mask(labels)
+    merged = _Merged.of(S)
+    iteration = _Iteration(merged, device)
+    history: dict[str, list[float]] = {name: [] for name in MarginProgress._fields}
+    message = f"stopped after max_iter = {max_iter} iterations"
+    n_iter = 0
+    try:
+        for n_iter in range(1, max_iter + 1):
+            iteration.step()
+            if n_iter % CHECK_EVERY and n_iter != max_iter:
+                continue
+            gap = iteration.check()
+            seconds = time.perf_counter() - start
+            now = MarginProgress(n_iter, iteration.primal, iteration.dual, gap, seconds)
+            for name, value in now._asdict().items():
+                history[name].append(value)
+            if callback is not None:
+                callback(now)
+            if gap <= tol:
+                message = ""
+                break
+    except KeyboardInterrupt:
+        message = "interrupted; this is the best point so far"
+    # Projecting again in float64 makes both exactly feasible, also after float32 work.
+    L = project_margin(merged.expand(iteration.best_L), S)
+    L -= L.mean(axis=0)
+    dual = project_dual(merged.expand(iteration.best_dual), S)
+    dual /= max(1.0, spectral_norm(dual))
+    certificate = certify_margin(L, dual, S)
+    return MaxMarginResult(
+        L=L,
+        dual=dual,
+        certificate=certificate,
+        history=history,
+        converged=certificate.relative_gap <= tol,
+        n_iter=n_iter,
+        seconds=time.perf_counter() - start,
+        message=message,
+    )
+
+
+class ProxyBounds(NamedTuple):
+    """How much larger the proxy's nuclear norm is than the optimum A = |L_mm|_*, relative to A.
+
+    `lower <= |S_centered|_* / A - 1 <= upper`. `exact`: the sufficient test holds, so the proxy
+    solves the max-margin problem.
+    """
+
+    lower: float
+    upper: float
+    exact: bool
+
+
+def proxy_bounds(labels: Support, result: MaxMarginResult | None = None) -> ProxyBounds:
+    """Exactness test of the proxy and two-sided bounds on how far it is from optimal.
+
+    If U V' from the SVD U Sigma V' of S_centered is <= 0 off the support, it is a dual point with
+    <U V', S> = |S_centered|_*, so the proxy is optimal. Repaired where it is not <= 0, it still
+    bounds A from below. With `result` (solve_max_margin) both bounds are as tight as its gap.
+    This book; chapter 11.
+    """
+    S = support_mask(labels)
+    proxy = centered_support(S)
+    U, s, Vt = np.linalg.svd(proxy, full_matrices=False)
+    kept = s > 1e-10 * max(S.shape)
+    judged = certify_margin(proxy, U[:, kept] @ Vt[kept], S)
+    dual, primal = judged.dual, judged.primal
+    if result is not None:
+        dual = max(dual, result.certificate.dual)
+        primal = min(primal, result.certificate.primal)
+    if judged.primal == 0:
+        return ProxyBounds(0.0, 0.0, True)
+    upper = judged.primal / dual - 1 if dual > 0 else np.inf
+    return ProxyBounds(judged.primal / primal - 1, upper, judged.relative_gap < 1e-9)
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """The problem after merging equal rows and equal columns of S, and dropping full columns.
+
+    With multiplicities r (rows) and c (columns), |L|_* = |D * L_reduced|_* for the weights
+    D = sqrt(r c'), and a dual matrix expands as G = G_reduced / D (chapter 07).
+    """
+
+    S: NDArray[np.bool_]
+    row_count: NDArray[np.float64]
+    column_count: NDArray[np.float64]
+    row_of: NDArray[np.intp]
+    column_of: NDArray[np.intp]  # -1: a full column, where L and G are zero
+
+    @classmethod
+    def of(cls, S: NDArray[np.bool_]) -> _Merged:
+        kept = np.flatnonzero(~S.all(axis=0))
+        first_column, column_of_kept, column_count = _distinct(S.T[kept])
+        column_of = np.full(S.shape[1], -1)
+        column_of[kept] = column_of_kept
+        distinct = S[:, kept[first_column]]
+        first_row, row_of, row_count = _distinct(distinct)
+        return cls(distinct[first_row], row_count, column_count, row_of, column_of)
+
+    def expand(self, reduced: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Copy reduced entries to every row and column that was merged into them."""
+        padded = np.pad(reduced, ((0, 0), (0, 1)))  # index -1 reads the zero column
+        return padded[np.ix_(self.row_of, self.column_of)]
+
+
+def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
+    """First index, class and multiplicity of the distinct rows of a boolean matrix."""
+    packed = np.packbits(np.pad(rows, ((0, 0), (0, 1))), axis=1)  # a spare bit: never zero wide
+    keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
+    _, first, inverse, count = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first, inverse, count.astype(np.float64)
+
+
+class _Iteration:
+    """ADMM on M = D * L_reduced: min |M|_* + (indicator of the margin constraints on M / D).
+
+    Z is always feasible and -rho U always in the dual cone, whatever the iteration did.
+    All (V, m) tensors hold one context after the other in memory, and everything but one
+    Gram matrix is done in blocks of contexts small enough for the processor's cache.
+    """
+
+    def __init__(self, problem: _Merged, device: torch.device | str | None) -> None:
+        self.problem = problem
+        self.device = torch.device(device or "cpu")
+        V, m = problem.S.shape
+        proxy = problem.S - problem.row_count @ problem.S / problem.row_count.sum()
+        self.best_L, self.best_dual = proxy, np.zeros((V, m))
+        self.primal, self.dual, self.gap = np.inf, 0.0, np.inf
+        # Small problems fit the cache in float64; large ones begin in float32.
+        self.dtype = torch.float32 if V * m > 200_000 else torch.float64
+        self._to_device(proxy, np.zeros((V, m)))
+        if self.Z.numel():
+            values = torch.linalg.eigvalsh(self._gram(self.Z, None).double()).clamp(min=0).sqrt()
+            self.rho = 0.3 / float(values.mean())  # the threshold starts at about 3 mean values
+
+    def _to_device(self, L: NDArray[np.float64], U: NDArray[np.float64]) -> None:
+        def put(array: NDArray, dtype: torch.dtype = self.dtype) -> torch.Tensor:
+            return torch.tensor(np.ascontiguousarray(array.T), dtype=dtype, device=self.device).T
+
+        self.mask = put(self.problem.S, torch.bool)
+        self.weight = put(self.problem.row_count[:, None])
+        self.D_rows = self.weight.sqrt()
+        self.D_columns = put(self.problem.column_count[None, :]).sqrt()
+        self.Z = put(L) * self.D_rows * self.D_columns
+        self.U = put(U)
+        self.a = torch.zeros_like(self.D_columns)
+        block = 2**18 if self.device.type == "cpu" else 2**26  # entries
+        width = max(1, block // max(1, len(self.problem.S)))
+        self.blocks = [slice(j, j + width) for j in range(0, self.Z.shape[1], width)]
+
+    def _gram(self, A: torch.Tensor, B: torch.Tensor | None) -> torch.Tensor:
+        """(A - B)(A - B)' by blocks of columns."""
+        gram = torch.zeros(A.shape[0], A.shape[0], dtype=A.dtype, device=A.device)
+        for b in self.blocks:
+            X = A[:, b] if B is None else A[:, b] - B[:, b]
+            gram.addmm_(X, X.T)
+        return gram
+
+    def step(self) -> None:
+        """One round: threshold singular values, over-relax, project, update the scaled dual."""
+        if not self.Z.numel():
+            return
+        values, vectors = torch.linalg.eigh(self._gram(self.Z, self.U))
+        values = values.clamp(min=0).sqrt()
+        kept = values > 1 / self.rho
+        vectors = vectors[:, kept]
+        shrink = vectors * (1 - 1 / (self.rho * values[kept]))
+        low_rank = 2 * vectors.shape[1] < len(values)
+        threshold = None if low_rank else shrink @ vectors.T
+        primal_residual = dual_residual = norm_Z = norm_U = 0.0
+        for b in self.blocks:
+            Z, U = self.Z[:, b], self.U[:, b]
+            A = Z - U
+            X = threshold @ A if threshold is not None else shrink @ (vectors.T @ A)
+            Y = torch.lerp(Z, X, OVER_RELAXATION).add_(U)
+            new = self._project(Y, b)
+            primal_residual += float((X - new).square_().sum())
+            dual_residual += float((Z - new).square_().sum())
+            torch.sub(Y, new, out=U)
+            Z.copy_(new)
+            norm_Z += float(Z.square().sum())
+            norm_U += float(U.square().sum())
+        self.imbalance = (primal_residual * norm_U) / max(dual_residual * norm_Z, 1e-300)
+
+    def _project(self, Y: torch.Tensor, b: slice) -> torch.Tensor:
+        """Exact weighted projection of a block onto the margin constraints.
+
+        In each column a solves f(a) = sum_S r (x - a) + sum_off r max(0, x + 1 - a) = 0, and f is
+        convex, decreasing and piecewise linear: Newton's method from any start is monotone
+        after one step and ends exactly after finitely many; from the last a, after two or three.
+        """
+        D = self.D_rows * self.D_columns[:, b]
+        x, mask, r = Y / D, self.mask[:, b], self.weight
+        raised = torch.where(mask, -torch.inf, x + 1)
+        on_support = torch.where(mask, x * r, 0).sum(dim=0)
+        total = torch.where(mask, r, 0).sum(dim=0)
+        a = self.a[0, b]
+        slack = 4 * torch.finfo(x.dtype).eps
+        for n in range(len(x) + 2):
+            excess = raised - a
+            active = torch.where(excess > 0, r, 0)
+            step = on_support - total * a + (active * excess.clamp_(min=0)).sum(dim=0)
+            step /= total + active.sum(dim=0)
+            a = a + step
+            if n and bool((step <= slack * (1 + a.abs())).all()):
+                break
+        self.a[0, b] = a
+        return torch.where(mask, a, torch.minimum(x, a - 1)).mul_(D)
+
+    def check(self) -> float:
+        """Rigorous bounds from the current Z and U; keeps the best; adapts rho and precision."""
+        if not self.Z.numel():
+            self.primal = self.dual = 0.0
+            return 0.0
+        D = np.sqrt(np.outer(self.problem.row_count, self.problem.column_count))
+        L = self.Z.double().cpu().numpy() / D
+        G = (-self.rho * self.U).double().cpu().numpy()
+        L -= self.problem.row_count @ L / self.problem.row_count.sum()
+        primal = _nuclear_norm(L * D)
+        dual = float((G * D)[self.problem.S].sum()) / max(1.0, spectral_norm(G))
+        if primal < self.primal:
+            self.primal, self.best_L = primal, L
+        if dual > self.dual:
+            self.dual, self.best_dual = dual, G / D
+        before, self.gap = self.gap, (self.primal - self.dual) / self.primal
+        if self.dtype == torch.float32 and self.gap > 0.7 * before:
+            self.dtype = torch.float64  # float32 has given what it can
+            self._to_device(L, self.U.double().cpu().numpy())
+        if not 0.1 < self.imbalance < 10:
+            factor = 2.0 if self.imbalance > 1 else 0.5
+            self.rho *= factor
+            self.U /= factor
+        return self.gap
+
+
+def _nuclear_norm(A: NDArray[np.float64]) -> float:
+    gram = A @ A.T if A.shape[0] <= A.shape[1] else A.T @ A
+    return float(np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None)).sum())

@@ -1,0 +1,253 @@
+"""Token ids to soft labels: distinct contexts, priors, next-token distributions (ch. 01)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SoftLabels:
+    """Next-token data as classification of m distinct contexts with soft labels.
+
+    Built by `from_tokens` or `from_counts`. With the count matrix N (V x m; column j counts the
+    tokens that follow context j) and n = sum of N:
+
+        pi_j = sum_z N[z,j] / n,   P[z,j] = N[z,j] / sum_z N[z,j],   S[z,j] = 1 if N[z,j] > 0.
+
+    Paper: section 2. Book: chapters 01 and 02.
+    """
+
+    N: sparse.csc_array
+    contexts: NDArray[np.int64] | None = None
+
+    @classmethod
+    def from_tokens(cls, ids: ArrayLike, context_length: int, vocab_size: int) -> SoftLabels:
+        """Count what follows each distinct window of `context_length` consecutive ids.
+
+        Every window that is followed by an id is one position: n = len(ids) - context_length.
+        Contexts stand in lexicographic order of their ids. Exact: windows become integers, which are
+        counted in a table where that is small and sorted otherwise.
+
+        Raises ValueError for context_length < 1, a text not longer than the context, or ids
+        that are not whole numbers in [0, vocab_size).
+        """
+        tokens = np.asarray(ids)
+        c, V = context_length, vocab_size
+        if c < 1:
+            raise ValueError(f"context_length is {c}; use 1 or more.")
+        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+            raise ValueError(
+                f"ids must be a 1-d array of integers, not {tokens.dtype} {tokens.shape}."
+            )
+        if len(tokens) <= c:
+            raise ValueError(
+                f"The text has {len(tokens)} tokens, too short for context_length {c}; "
+                "use a longer text or a shorter context."
+            )
+        if tokens.min() < 0 or tokens.max() >= V:
+            bad = tokens.min() if tokens.min() < 0 else tokens.max()
+            raise ValueError(f"Token id {bad} is outside 0 ... {V - 1}; check vocab_size.")
+        n = len(tokens) - c
+        table = max(2**20, 4 * n)  # keys below this are counted in a table, others by sorting
+        key, bound = tokens[:n].astype(np.int64), V
+        ranked: dict[int, NDArray[np.int64]] = {}  # prefix length: the prefix of each rank
+        for k in range(1, c + 1):
+            # Ranks keep the order. Rank while it is cheap, or when V digits would not fit 63 bits.
+            if bound * V > table and (bound <= table or bound * V >= 2**63):
+                key, ranked[k] = _rank(key, bound, table)
+                bound = len(ranked[k])
+            key = key * np.int64(V) + tokens[k : k + n]
+            bound *= V
+        keys, counts = _count(key, bound, table)
+        prefix, rows = np.divmod(keys, V)
+        prefix, pointer = _first_of_each(prefix)
+        pointer = np.append(pointer, len(rows))
+        contexts = np.empty((len(prefix), c), dtype=np.int64)
+        for k in range(c, 0, -1):
+            prefix = ranked[k][prefix] if k in ranked else prefix
+            prefix, contexts[:, k - 1] = np.divmod(prefix, V)
+        N = sparse.csc_array((counts, rows, pointer), shape=(V, len(contexts)))
+        return cls(N, contexts)
+
+    @classmethod
+    def from_counts(
+        cls, N: ArrayLike | sparse.sparray, contexts: ArrayLike | None = None
+    ) -> SoftLabels:
+        """Soft labels from a (V, m) count matrix, dense or scipy sparse.
+
+        Raises ValueError for counts that are negative, not whole or not finite, a matrix that is
+        not 2-d, a context (column) without counts, or `contexts` of another length than m.
+        """
+        if not sparse.issparse(N) and np.ndim(N) != 2:
+            raise ValueError(f"N must be a (V, m) matrix, not an array of shape {np.shape(N)}.")
+        counts = sparse.csc_array(N)
+        counts.sum_duplicates()
+        data = counts.data
+        for bad, why in ((~np.isfinite(data), "not finite"), (data < 0, "negative")):
+            if bad.any():
+                raise ValueError(f"The count {data[bad][0]} is {why}; counts are 0, 1, 2, ...")
+        if (data != np.floor(data)).any():
+            value = data[data != np.floor(data)][0]
+            raise ValueError(
+                f"The count {value} is not a whole number; pass counts, not frequencies."
+            )
+        counts = counts.astype(np.int64)
+        counts.eliminate_zeros()
+        empty = np.flatnonzero(np.diff(counts.indptr) == 0)
+        if counts.shape[1] == 0 or len(empty):
+            where = f"Context (column) {empty[0]}" if len(empty) else "The matrix N"
+            raise ValueError(f"{where} has no counts; drop contexts that never occur.")
+        names = None if contexts is None else np.asarray(contexts)
+        if names is not None and len(names) != counts.shape[1]:
+            raise ValueError(
+                f"{len(names)} contexts for {counts.shape[1]} columns of N; give one each."
+            )
+        return cls(counts, names)
+
+    def __repr__(self) -> str:
+        return (
+            f"SoftLabels(V={self.V}, m={self.m}, n={self.n}, entropy={self.entropy:.4f} nats, "
+            f"mean support={self.support_sizes.mean():.2f})"
+        )
+
+    @property
+    def V(self) -> int:
+        """Number of tokens (rows)."""
+        return int(self.N.shape[0])
+
+    @property
+    def m(self) -> int:
+        """Number of distinct contexts (columns)."""
+        return int(self.N.shape[1])
+
+    @cached_property
+    def n(self) -> int:
+        """Number of training positions, the sum of all counts."""
+        return int(self.N.data.sum())
+
+    @cached_property
+    def _context_counts(self) -> NDArray[np.int64]:
+        return np.add.reduceat(self.N.data, self.N.indptr[:-1])
+
+    @cached_property
+    def pi(self) -> NDArray[np.float64]:
+        """(m,) prior of each context."""
+        return self._context_counts / self.n
+
+    @cached_property
+    def support_sizes(self) -> NDArray[np.int64]:
+        """(m,) k_j = |S_j|, how many different tokens follow context j."""
+        return np.diff(self.N.indptr).astype(np.int64)
+
+    @cached_property
+    def P(self) -> sparse.csc_array:
+        """(V, m) next-token distributions; columns sum to one."""
+        data = self.N.data / np.repeat(self._context_counts, self.support_sizes)
+        return sparse.csc_array((data, self.N.indices, self.N.indptr), shape=self.N.shape)
+
+    @cached_property
+    def S(self) -> sparse.csc_array:
+        """(V, m) support matrix: ones where a token follows a context."""
+        ones = np.ones(self.N.nnz)
+        return sparse.csc_array((ones, self.N.indices, self.N.indptr), shape=self.N.shape)
+
+    @cached_property
+    def entropy(self) -> float:
+        """The floor Hc = sum_j pi_j H(P_j) of the cross-entropy, in nats (ch. 02)."""
+        weights = self.N.data / self.n
+        return float(-(weights * np.log(self.P.data)).sum()) + 0.0
+
+    @cached_property
+    def support_classes(self) -> NDArray[np.int64]:
+        """(m,) class number of each context; equal numbers = equal supports S_j."""
+        S = self.S.sorted_indices()
+        seen: dict[bytes, int] = {}
+        columns = np.split(S.indices.astype(np.int32), S.indptr[1:-1])
+        return np.array([seen.setdefault(column.tobytes(), len(seen)) for column in columns])
+
+    def select(self, columns: ArrayLike) -> SoftLabels:
+        """The chosen contexts (indices or a boolean mask); pi is renormalised over them."""
+        chosen = np.arange(self.m)[np.asarray(columns)]
+        if chosen.size == 0:
+            raise ValueError("select was given no context; choose at least one column.")
+        contexts = None if self.contexts is None else self.contexts[chosen]
+        return SoftLabels(sparse.csc_array(self.N[:, chosen]), contexts)
+
+    def tensors(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`(rows, columns, P, pi)` on a device: token and context of each support entry, its
+        probability, and the (m,) priors. Kept for the next call with the same arguments."""
+        cache = self.__dict__.setdefault("_tensors", {})
+        key = (str(device), dtype)
+        if key not in cache:
+            columns = np.repeat(np.arange(self.m), self.support_sizes)
+            index = [torch.as_tensor(x, dtype=torch.int64) for x in (self.N.indices, columns)]
+            value = [torch.as_tensor(x, dtype=dtype) for x in (self.P.data, self.pi)]
+            cache[key] = tuple(x.to(device) for x in (*index, *value))
+        return cache[key]
+
+
+def random_soft_labels(
+    V: int, m: int, support_size: int, n: int | None = None, seed: int = 0
+) -> SoftLabels:
+    """Synthetic soft labels: supports drawn uniformly among the subsets of `support_size` tokens.
+
+    Each support entry is counted once; the other n - m * support_size positions (default n =
+    4 m * support_size) fall on support entries with skewed probabilities.
+    """
+    if not 1 <= support_size <= V:
+        raise ValueError(f"support_size is {support_size}; use 1 ... V = {V}.")
+    entries = m * support_size
+    extra = (4 * entries if n is None else n) - entries
+    if m < 1 or extra < 0:
+        raise ValueError(f"m={m}, n={n}: use m >= 1 and n >= m * support_size = {entries}.")
+    rng = np.random.default_rng(seed)
+    rows = np.argsort(rng.random((m, V)), axis=1)[:, :support_size]
+    weight = rng.exponential(size=entries) ** 2
+    counts = 1 + rng.multinomial(extra, weight / weight.sum())
+    columns = np.repeat(np.arange(m), support_size)
+    return SoftLabels.from_counts(sparse.coo_array((counts, (rows.ravel(), columns)), shape=(V, m)))
+
+
+def _rank(
+    key: NDArray[np.int64], bound: int, table: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rank of each key among the distinct keys, and the distinct keys in order."""
+    if bound > table:
+        distinct, rank = np.unique(key, return_inverse=True)
+        return rank, distinct
+    seen = np.zeros(bound, dtype=bool)
+    seen[key] = True
+    distinct = np.flatnonzero(seen)
+    rank_of = np.empty(bound, dtype=np.int32)
+    rank_of[distinct] = np.arange(len(distinct), dtype=np.int32)
+    return rank_of[key], distinct
+
+
+def _count(
+    key: NDArray[np.int64], bound: int, table: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct keys in order and how often each stands in `key` (which may be reordered)."""
+    if bound <= table:
+        counts = np.bincount(key)
+        distinct = np.flatnonzero(counts)
+        return distinct, counts[distinct]
+    key.sort()
+    distinct, first = _first_of_each(key)
+    return distinct, np.diff(first, append=len(key))
+
+
+def _first_of_each(ordered: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Distinct values of a sorted array and where each begins."""
+    new = np.empty(len(ordered), dtype=bool)
+    new[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    first = np.flatnonzero(new)
+    return ordered[first], first
