@@ -65,7 +65,7 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     Values are reported minus Hc, in nats; `relative_gap = gap / (primal - Hc)`.
     Raises ValueError for ridge <= 0, a wrong shape, NaN or infinity. This book; chapter 05.
     """
-    if ridge is not None and not ridge > 0:
+    if ridge is not None and not (ridge > 0 and np.isfinite(ridge)):
         raise ValueError(f"ridge is {ridge}; use a positive number, or None for |G|_op.")
     logits = check_logits(L, labels.N.shape)
     rows, pi, P = labels.N.indices, labels.pi, labels.P.data
@@ -91,8 +91,8 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     primal = float(excess_loss(logits, labels)) + level * norm
     inner = float((G * logits).sum())
     bound = operator_norm * norm
-    # At theta = 1 the two forms of the gap agree; the second has fewer roundings.
-    gap = primal + floor_minus_dual if ridge is not None else bound - inner
+    # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
+    gap = primal + floor_minus_dual if theta < 1 else level * norm - inner
     gap = max(gap, 0.0)
     return Certificate(
         primal=primal,
@@ -126,7 +126,7 @@ def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
     operator_norm = spectral_norm(cone)
     value = float(cone[support].sum()) / max(1.0, operator_norm)
     if primal < 1e-12 * support.size**0.5:  # no margins at all: every k_j = V, or V = 1
-        primal = 0.0
+        primal = value = 0.0
     value = max(value, 0.0)  # G = 0 is feasible
     gap = primal - value
     return Certificate(

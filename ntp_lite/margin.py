@@ -206,9 +206,7 @@ def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray[np.flo
     """First index, class and multiplicity of the distinct rows of a boolean matrix."""
     packed = np.packbits(np.pad(rows, ((0, 0), (0, 1))), axis=1)  # a spare bit: never zero wide
     keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
-    _, first, inverse, count = np.unique(
-        keys, return_index=True, return_inverse=True, return_counts=True
-    )
+    _, first, inverse, count = np.unique(keys, True, True, True)
     return first, inverse, count.astype(np.float64)
 
 

@@ -31,8 +31,8 @@ class SoftLabels:
         """Count what follows each distinct window of `context_length` consecutive ids.
 
         Every window that is followed by an id is one position: n = len(ids) - context_length.
-        Contexts stand in lexicographic order of their ids. Exact: windows become integers, which are
-        counted in a table where that is small and sorted otherwise.
+        Contexts stand in lexicographic order of their ids. Exact: windows become integers, which
+        are counted in a table where that is small and sorted otherwise.
 
         Raises ValueError for context_length < 1, a text not longer than the context, or ids
         that are not whole numbers in [0, vocab_size).
@@ -64,9 +64,14 @@ class SoftLabels:
                 bound = len(ranked[k])
             key = key * np.int64(V) + tokens[k : k + n]
             bound *= V
-        keys, counts = _count(key, bound, table)
+        if bound <= table:
+            counts = np.bincount(key)
+            keys = np.flatnonzero(counts)
+            counts = counts[keys]
+        else:
+            keys, counts = np.unique(key, return_counts=True)
         prefix, rows = np.divmod(keys, V)
-        prefix, pointer = _first_of_each(prefix)
+        prefix, pointer = np.unique(prefix, return_index=True)
         pointer = np.append(pointer, len(rows))
         contexts = np.empty((len(prefix), c), dtype=np.int64)
         for k in range(c, 0, -1):
@@ -221,33 +226,10 @@ def _rank(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rank of each key among the distinct keys, and the distinct keys in order."""
     if bound > table:
-        distinct, rank = np.unique(key, return_inverse=True)
-        return rank, distinct
+        return np.unique(key, return_inverse=True)[::-1]
     seen = np.zeros(bound, dtype=bool)
     seen[key] = True
     distinct = np.flatnonzero(seen)
     rank_of = np.empty(bound, dtype=np.int32)
     rank_of[distinct] = np.arange(len(distinct), dtype=np.int32)
     return rank_of[key], distinct
-
-
-def _count(
-    key: NDArray[np.int64], bound: int, table: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct keys in order and how often each stands in `key` (which may be reordered)."""
-    if bound <= table:
-        counts = np.bincount(key)
-        distinct = np.flatnonzero(counts)
-        return distinct, counts[distinct]
-    key.sort()
-    distinct, first = _first_of_each(key)
-    return distinct, np.diff(first, append=len(key))
-
-
-def _first_of_each(ordered: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Distinct values of a sorted array and where each begins."""
-    new = np.empty(len(ordered), dtype=bool)
-    new[0] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-    first = np.flatnonzero(new)
-    return ordered[first], first

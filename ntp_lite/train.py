@@ -1,7 +1,4 @@
-"""Training of a UFM or a transformer on soft labels, judged by the certificate (chs. 03, 13, 14, 16).
-
-One process or many: under `torchrun` the contexts are shared out, and losses stay the same.
-"""
+"""Training on soft labels, with one process or many, judged by the certificate (chs. 03, 13-16)."""
 
 from __future__ import annotations
 
@@ -13,106 +10,124 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, optim
 from tqdm.auto import tqdm
 
 from .certificate import Certificate, certify_ridge
+from .decomposition import in_support_logits, split_logits
+from .geometry import support_collapse
 from .loss import FactoredExcess
+from .margin import centered_support
 from .soft_labels import SoftLabels
-from .transformer import Transformer, TransformerConfig
 from .ufm import UFM
 
-Metric = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], float]
+Array = NDArray[np.float64]
+Metric = Callable[[Array, Array, Array], float]
 
+BLOCK = 2**20  # logits that exist at once
 FORMAT = "ntp_lite checkpoint 1"
-LEARNING_RATES = {"lbfgs": 1.0, "adam": 3e-3, "adamw": 3e-3, "sgd": 1.0}
-RESTORED = ("step", "stalled", "seconds", "loss")
-BLOCK = 2**20  # logits that exist at once; larger was not faster on a processor
+SAVED = ("history", "step", "seconds", "loss", "stalled")
+# Class, default learning rate, options. Without momentum the decay of SGD is decoupled.
+OPTIMIZERS: dict[str, tuple[Any, float, dict[str, Any]]] = {
+    "adam": (optim.Adam, 3e-3, {}),
+    "adamw": (optim.AdamW, 3e-3, {}),
+    "sgd": (optim.SGD, 1.0, {}),
+    "lbfgs": (
+        optim.LBFGS,
+        1.0,
+        {
+            "max_iter": 1,
+            "max_eval": 25,
+            "history_size": 10,
+            "tolerance_grad": 0,
+            "tolerance_change": 0,
+            "line_search_fn": "strong_wolfe",
+        },
+    ),
+}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; every field has a default.
+    """How to train. Raises ValueError for values that make no sense.
 
-    ridge : the penalty (ridge/2)(|W|^2 + |H|^2) inside the loss; H are the embeddings of all
-        contexts, for a transformer its last hidden states. 0 switches it off.
-    optimizer : "lbfgs" (full batch, strong Wolfe line search), "adam", "adamw" or "sgd".
-    lr : learning rate; None means 1 for "lbfgs" and "sgd", 3e-3 for the others.
-    weight_decay : the optimiser's decoupled decay ("adamw" and "sgd"), apart from `ridge`; no
-        claim of optimality comes with it.
-    steps : at most this many. schedule : "constant", "cosine" (to 0, after a warm-up over the first
-        2%) or "step" (times 0.3 after one half and after three quarters).
-    batch_size : contexts in one step, drawn without replacement in each epoch; None is all.
-    device : "auto" (CUDA if there is one), "cpu", "cuda", ... dtype : "float32", "float64" or None
-        (as the model is). seed : of the batches; a model has its own.
-    tol : stop once the certified relative gap is <= tol (ridge > 0); None never stops early, and
-        skips the certificate, whose cost is that of an SVD of V x m logits.
-    evaluate : steps at which history is written: their number, log-spaced, or the steps themselves.
-    checkpoint : file to save to every `checkpoint_every` steps, at the end and on Ctrl-C.
+    ridge : the penalty (ridge/2)(|W|^2 + |H|^2) inside the loss; H are the vectors of all m contexts,
+        for a transformer its last hidden states.
+    optimizer : "lbfgs" (strong Wolfe line search), "adam", "adamw" or "sgd". lr : None means 1 for
+        "lbfgs" and "sgd", 0.003 for the others.
+    weight_decay : decoupled decay of "adamw" and "sgd"; apart from `ridge`, and uncertified.
+    steps : at most this many. schedule : "constant", "cosine" (to 0, after 2% of warm-up) or
+        "step" (times 0.3 after one half and again after three quarters).
+    batch_size : contexts per step, without replacement in each epoch; None is all of them.
+    device : "auto" is CUDA where there is one. dtype : "float32", "float64"; None leaves the model's.
+    seed : of the batches. A model has its own.
+    tol : stop at a certified relative gap <= tol; None: no certificate (an SVD of V x m logits).
+    evaluate : the steps that enter the history, or their number (log-spaced).
+    checkpoint : a file, written every `checkpoint_every` steps, at the end and on Ctrl-C.
     """
 
     ridge: float = 1e-5
     optimizer: str = "lbfgs"
     lr: float | None = None
     weight_decay: float = 0.0
-    steps: int = 1000
+    steps: int = 3000
     schedule: str = "constant"
     batch_size: int | None = None
     device: str = "auto"
     dtype: str | None = None
     seed: int = 0
-    tol: float | None = 1e-3
+    tol: float | None = 1e-2
     evaluate: int | Sequence[int] = 50
     checkpoint: str | None = None
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
-        def choice(name: str, allowed: Sequence[str | None]) -> None:
+        for name, allowed in (
+            ("optimizer", tuple(OPTIMIZERS)),
+            ("schedule", ("constant", "cosine", "step")),
+            ("dtype", (None, "float32", "float64")),
+        ):
             if getattr(self, name) not in allowed:
-                names = ", ".join(repr(a) for a in allowed)
-                raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {names}.")
-
-        choice("optimizer", list(LEARNING_RATES))
-        choice("schedule", ["constant", "cosine", "step"])
-        choice("dtype", [None, "float32", "float64"])
-        for name in ("ridge", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; use 0 or a positive number.")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; use a positive number, or None for the default.")
+                raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {allowed}.")
+        for name in ("ridge", "weight_decay", "lr", "tol"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}; use 0 or a positive number.")
         for name in ("steps", "checkpoint_every", "batch_size"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; use 1 or more.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; use 1 or more.")
         if self.weight_decay and self.optimizer not in ("adamw", "sgd"):
-            raise ValueError(f"{self.optimizer} has no decoupled weight_decay; use adamw, or ridge.")
-        if self.optimizer == "lbfgs" and self.batch_size is not None:
-            raise ValueError("lbfgs needs the full batch; set batch_size=None or use adam.")
+            raise ValueError(f"{self.optimizer} has no decoupled decay; use adamw, sgd or ridge.")
+        if self.batch_size and self.optimizer == "lbfgs":
+            raise ValueError("lbfgs needs the full batch; drop batch_size or use adam.")
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step; it depends on nothing else, so there is nothing to save."""
-        lr = LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+        """The learning rate of a step."""
+        lr = OPTIMIZERS[self.optimizer][1] if self.lr is None else self.lr
         done = step / self.steps
+        if self.schedule == "step":
+            return lr * 0.3 ** ((done >= 0.5) + (done >= 0.75))
         if self.schedule == "cosine":
-            return lr * min(1.0, (step + 1) / (0.02 * self.steps)) * (1 + math.cos(math.pi * done)) / 2
-        return lr * 0.3 ** ((done >= 0.5) + (done >= 0.75)) if self.schedule == "step" else lr
+            lr *= min(1.0, (step + 1) / (0.02 * self.steps)) * (1 + math.cos(math.pi * done)) / 2
+        return lr
 
     def evaluation_steps(self) -> set[int]:
-        """The steps after which history is written; 0 and the last one are always among them."""
+        """The steps that enter the history; 0 and the last are always among them."""
         chosen: Any = self.evaluate
         if isinstance(chosen, int):
-            chosen = np.geomspace(1, self.steps, max(chosen, 2)).round().astype(int).tolist()
+            chosen = np.geomspace(1, self.steps, max(2, chosen)).round().astype(int).tolist()
         return {0, self.steps, *(step for step in chosen if step <= self.steps)}
 
 
@@ -120,11 +135,10 @@ class TrainConfig:
 class FitResult:
     """A trained model and the judgement on it.
 
-    model : the model that was passed in, trained in place. history : equal-length lists "step",
-    "seconds" (training alone), "excess_loss", "objective" (excess loss plus the penalty) and one for
-    each metric. certificate : `certify_ridge` of the final logits, at the given ridge or,
-    without one, at |G|_op; None if tol=None. converged : ridge > 0 and certified relative gap <= tol.
-    seconds : wall clock, evaluation included. message : why it stopped.
+    model : the one passed in, trained in place. history : equal-length lists "step", "seconds" (of
+    training alone), "excess_loss", "objective" (excess loss + penalty) and one per metric.
+    certificate : `certify_ridge` of the final logits at the ridge, or at |G|_op without one; None if
+    tol=None. converged : ridge > 0 and certified relative gap <= tol. seconds : in all.
     """
 
     model: torch.nn.Module = field(repr=False)
@@ -132,7 +146,7 @@ class FitResult:
     seconds: float
     certificate: Certificate | None
     converged: bool
-    message: str = ""
+    message: str
 
 
 def fit(
@@ -142,57 +156,58 @@ def fit(
     metrics: dict[str, Metric] | None = None,
     progress: bool = False,
 ) -> FitResult:
-    r"""Minimise CE(W H) + (ridge/2)(|W|^2 + |H|^2) over the parameters of `model`, in place.
+    """Minimise CE(W H) + (ridge/2)(|W|^2 + |H|^2) over the parameters of `model`, in place.
 
     Parameters
     ----------
-    model : UFM or Transformer, or any module with an attribute `W` (V, d) and a method
-        `embeddings(contexts)` that returns (d, number of contexts).
-    metrics : name -> function of numpy float64 (L, W, H), called at the evaluation steps.
-    progress : show a progress bar with the excess loss and the time left.
+    model : UFM, Transformer, or any module with `W` (V, d) and `embeddings(contexts)` -> (d, count).
+    metrics : name -> function of (L, W, H), numpy float64, called at the evaluation steps; see
+        `standard_metrics`.
+    progress : show a bar with the excess loss and the time left.
 
-    Ctrl-C lets the running step end, saves the checkpoint if there is one, and returns the
-    result so far. Under `torchrun` each process trains on its share of the contexts.
+    Ctrl-C lets the step end, saves, and returns what there is (a second one does not wait). Under
+    `torchrun` each process holds a share of the contexts; the losses are the same.
 
-    Raises ValueError for labels that do not fit the model, FloatingPointError if the loss is
-    not finite (with the step and the likely cause). Paper: eq. (NTP-UFM). Book: chapter 03.
+    Raises ValueError for labels that do not fit the model, and FloatingPointError, with the step
+    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book: chapter 03.
     """
-    return _Trainer(model, labels, config or TrainConfig(), metrics or {}).run(progress)
+    return _Run(model, labels, config or TrainConfig(), metrics or {}).train(progress)
 
 
 def resume(
     path: str | Path,
+    model: torch.nn.Module,
     labels: SoftLabels,
     metrics: dict[str, Metric] | None = None,
     progress: bool = False,
-    steps: int | None = None,
 ) -> FitResult:
-    """Continue the run that wrote the checkpoint `path`, on the same labels, with the same metrics.
+    """Continue the run that wrote the checkpoint `path`; model, labels and metrics as then.
 
-    On one CPU machine the trajectory is the uninterrupted one, bit for bit. `steps` moves the
-    end. Raises ValueError if the file is not a whole checkpoint or belongs to other labels or metrics.
+    The model's parameters are overwritten. On a CPU the trajectory is the uninterrupted one, bit for
+    bit. Raises ValueError if the file is not a whole checkpoint, or one of something else.
     """
-    tensors, state = load_checkpoint(path)
-    if state["labels"] != _fingerprint(labels):
-        raise ValueError(f"The checkpoint {str(path)!r} was written for other labels; pass the same.")
-    names = [name for name in state["history"] if name not in _Trainer.columns]
-    if sorted(names) != sorted(metrics or {}):
-        raise ValueError(f"The checkpoint {str(path)!r} has the metrics {names}; pass just these.")
-    model: torch.nn.Module
-    if state["model"]["class"] == "UFM":
-        model = UFM(**state["model"]["sizes"])
-    else:
-        model = Transformer(TransformerConfig(**state["model"]["sizes"]))
-    config = TrainConfig(**{**state["config"], "checkpoint": str(path)})
-    trainer = _Trainer(model, labels, replace(config, steps=steps or config.steps), metrics or {})
-    trainer.restore(tensors, state)
-    return trainer.run(progress)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No checkpoint at {str(path)!r}.")
+    try:
+        with safe_open(path, "pt") as file:  # no pickle is involved
+            state = json.loads((file.metadata() or {}).get("ntp_lite", "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} is truncated or not a checkpoint: {error}.") from None
+    if state.get("format") != FORMAT:
+        raise ValueError(f"{str(path)!r} is a safetensors file, but no {FORMAT!r}.")
+    run = _Run(model, labels, TrainConfig(**state["config"] | {"checkpoint": str(path)}), metrics or {})
+    for what, now in (("labels", _fingerprint(labels)), ("sizes", run.sizes())):
+        if state[what] != now:
+            raise ValueError(f"{str(path)!r} was written for other {what}: {state[what]}, not {now}.")
+    if list(state["history"]) != list(run.history):
+        raise ValueError(f"{str(path)!r} has {list(state['history'])[4:]}; pass these metrics.")
+    run.restore(tensors, state)
+    return run.train(progress)
 
 
-class _Trainer:
-    """The state of one run: what a checkpoint holds, and the step that advances it."""
-
-    columns = ("step", "seconds", "excess_loss", "objective")
+class _Run:
+    """One run: what a checkpoint holds, and the step that advances it."""
 
     def __init__(
         self, model: Any, labels: SoftLabels, config: TrainConfig, metrics: dict[str, Metric]
@@ -200,11 +215,9 @@ class _Trainer:
         self.labels, self.config, self.metrics = labels, config, metrics
         self.rank, self.world, self.device = _processes(config.device)
         self.model = model.to(self.device, config.dtype and getattr(torch, config.dtype))
-        # Each process has a run of consecutive contexts.
-        first, last = (labels.m * r // self.world for r in (self.rank, self.rank + 1))
-        self.mine = np.arange(first, last)
         self.parameters = list(model.parameters())
-        # L-BFGS takes inner products over all parameters, so it needs all of H in each process.
+        first, last = (labels.m * r // self.world for r in (self.rank, self.rank + 1))
+        self.mine = np.arange(first, last)  # the contexts of this process
         self.sharded = False
         if isinstance(model, UFM):
             sizes = (len(model.W), model.H.shape[1])
@@ -213,61 +226,77 @@ class _Trainer:
                     f"The model has (V, m) = {sizes}, the labels {labels.N.shape}; "
                     "build it as UFM(labels.V, labels.m, d)."
                 )
+            # L-BFGS takes inner products over all parameters: there each process has all of H.
             self.sharded = self.world > 1 and config.optimizer != "lbfgs"
             if self.sharded:
                 self.parameters[1] = torch.nn.Parameter(model.H.detach()[:, first:last].clone())
         elif labels.contexts is None:
-            raise ValueError("These labels carry no contexts for a transformer; use from_tokens.")
+            raise ValueError("These labels carry no contexts for the model; use from_tokens.")
         else:
             self.contexts = torch.as_tensor(labels.contexts, device=self.device)
-        self.optimizer = _optimizer(self.parameters, config)
-        self.own_blocks = self._blocks(self.mine)
-        self.history: dict[str, list[float]] = {n: [] for n in (*self.columns, *metrics)}
-        self.step, self.stalled, self.seconds, self.loss = 0, 0, 0.0, math.inf
+        kind, _, options = OPTIMIZERS[config.optimizer]
+        decay = {"weight_decay": config.weight_decay} if config.optimizer in ("adamw", "sgd") else {}
+        self.optimizer = kind(self.parameters, lr=config.rate(0), **options, **decay)
+        self.blocks = self.blocks_of(self.mine)
+        names = ("step", "seconds", "excess_loss", "objective", *metrics)
+        self.history: dict[str, list[float]] = {name: [] for name in names}
+        self.step, self.stalled, self.seconds, self.loss, self.excess = 0, 0, 0.0, math.inf, math.inf
         self.seen: list[Tensor] = []
         self.epoch = -1
 
-    def run(self, progress: bool) -> FitResult:
-        """Train to the end, to the certified gap, or until Ctrl-C."""
+    def train(self, progress: bool) -> FitResult:
+        """Steps until the last one, the certified gap, or Ctrl-C."""
         config, start, message = self.config, time.perf_counter(), ""
-        stops = config.evaluation_steps()
-        show = progress and self.rank == 0
-        bar = tqdm(total=config.steps, initial=self.step, disable=not show, desc="fit")
-        with bar, _deferred_interrupt() as interrupted:
-            if not self.history["step"]:
+        stops, interrupted = config.evaluation_steps(), threading.Event()
+        bar = tqdm(total=config.steps, initial=self.step, disable=not progress or self.rank > 0)
+        # Many processes would be caught at different steps: there, Ctrl-C ends the run at once.
+        catch = self.world == 1 and threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGINT)
+
+        def on_interrupt(*_: Any) -> None:
+            interrupted.set()
+            signal.signal(signal.SIGINT, before)
+
+        if catch:
+            signal.signal(signal.SIGINT, on_interrupt)
+        try:
+            if not self.step:
                 self.evaluate()
             while self.step < config.steps and not message:
                 self.advance()
-                bar.set_postfix(excess=f"{self.excess:.3e}", refresh=False)
+                bar.set_postfix(excess_loss=f"{self.excess:.3e}", refresh=False)
                 bar.update()
                 if self.step in stops:
                     self.evaluate()
                     message = self.reason_to_stop()
-                elif self.stalled > 20:
+                if self.stalled > 20:
                     message = "no further progress in this precision"
-                if interrupted:
-                    message = "interrupted; this is the last complete step"
-                if config.checkpoint and (message or self.step % config.checkpoint_every == 0):
+                if interrupted.is_set():
+                    message = "interrupted after a whole step"
+                last = message or self.step == config.steps
+                if config.checkpoint and (last or self.step % config.checkpoint_every == 0):
                     self.save(config.checkpoint)
-            if self.history["step"][-1] < self.step:
-                self.evaluate()
+        finally:
+            bar.close()
+            if catch:
+                signal.signal(signal.SIGINT, before)
+        if self.history["step"][-1] < self.step:
+            self.evaluate()
         certificate = None if config.tol is None else self.certify()
         if self.sharded:
-            self.model.H.data.copy_(self.factors()[1])
-        gap = math.inf if certificate is None else certificate.relative_gap
+            self.model.H.data.copy_(self.whole(self.parameters[1].detach()))
         return FitResult(
             model=self.model,
             history=self.history,
             seconds=time.perf_counter() - start,
             certificate=certificate,
-            converged=config.ridge > 0 and gap <= (config.tol or 0),
-            message=message or f"all {config.steps} steps done",
+            converged=self.certified(certificate),
+            message=message or f"did all {config.steps} steps",
         )
 
     def advance(self) -> None:
-        """One optimiser step; FloatingPointError if the loss is no longer finite."""
-        start = time.perf_counter()
-        rate, before = self.config.rate(self.step), self.loss
+        """One step of the optimiser."""
+        start, before, rate = time.perf_counter(), self.loss, self.config.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step(self.closure)
@@ -276,244 +305,171 @@ class _Trainer:
         self.stalled = self.stalled + 1 if self.loss == before else 0
         if not math.isfinite(self.loss):
             raise FloatingPointError(
-                f"The loss is {self.loss} at step {self.step}; the likely cause is a learning rate "
-                f"({rate:g}) that is too large for {self.config.optimizer}: try a tenth of it."
+                f"The loss is {self.loss} in step {self.step}; the likely cause is a learning rate, "
+                f"{rate:g}, too large for {self.config.optimizer}: try a tenth of it."
             )
 
     def closure(self) -> float:
         """Loss and gradients at the current parameters, summed over the processes."""
+        scale = 1.0
         if self.config.optimizer == "lbfgs":
-            # Each step begins where the last line search ended: do not pay for that point twice.
+            # A step begins where the last line search ended: do not pay for that point twice.
             now = [p.detach() for p in self.parameters]
             if self.seen and all(map(torch.equal, self.seen, now)):
                 return self.loss
             self.seen = [p.clone() for p in now]
-        columns, blocks, share = self._batch()
-        W, H = self.model.W, self._embed(columns)
+            scale = self.labels.m  # PyTorch's L-BFGS has absolute thresholds, for gradients near 1
+        columns, blocks, share = self.batch()
+        W, H = self.model.W, self.embed(columns)
         self.optimizer.zero_grad()
         excess = share * FactoredExcess.apply(W, H, blocks)
         squares = share * H.square().sum() + W.square().sum() / self.world
-        loss = self.config.ridge / 2 * squares + excess
-        if self.config.optimizer == "lbfgs":
-            loss = loss * self.labels.m  # L-BFGS has absolute thresholds made for gradients near 1
+        loss = scale * (excess + self.config.ridge / 2 * squares)
         loss.backward()
         values = torch.stack([loss.detach(), excess.detach()])
-        self._sum(values, *(p.grad for p in self.parameters[: 1 if self.sharded else None]))
+        common = self.parameters[:1] if self.sharded else self.parameters
+        self.sum(values, *(p.grad for p in common if p.grad is not None))
         self.loss, self.excess = values.tolist()
         return self.loss
 
     def evaluate(self) -> None:
-        """Append one row to the history; only what was asked for is computed."""
-        with torch.no_grad():
-            W, H = self.model.W.detach(), self._embed(self.mine).detach()
-            excess = FactoredExcess.apply(W, H, self.own_blocks)
-            values = torch.stack([excess, H.square().sum()])
-            self._sum(values)
-            excess, squares = values.tolist()
+        """Append a row to the history; only what was asked for is computed."""
+        W, H = self.model.W.detach(), self.embed(self.mine).detach()
+        values = torch.stack([FactoredExcess.apply(W, H, self.blocks), H.square().sum()])
+        self.sum(values)
+        excess, squares = values.tolist()
         objective = excess + self.config.ridge / 2 * (squares + float(W.square().sum()))
-        row: list[float] = [self.step, self.seconds, excess, objective]
-        if self.metrics:
-            arrays = self.arrays()
-            row += [float(metric(*arrays)) for metric in self.metrics.values()]
-        for values_so_far, value in zip(self.history.values(), row, strict=True):
-            values_so_far.append(value)
+        arrays = self.arrays() if self.metrics else ()
+        measured = [float(metric(*arrays)) for metric in self.metrics.values()]
+        row = [self.step, self.seconds, excess, objective, *measured]
+        for column, value in zip(self.history.values(), row, strict=True):
+            column.append(value)
 
     def reason_to_stop(self) -> str:
-        """Certify, but only when the objective has nearly settled: a certificate costs an SVD."""
-        tol, objective = self.config.tol, self.history["objective"]
-        if not tol or not self.config.ridge or objective[-1] < (1 - 10 * tol) * objective[-2]:
+        """Certify once the objective has nearly settled, for a certificate costs an SVD."""
+        config, objective = self.config, self.history["objective"]
+        if not config.tol or not config.ridge or len(objective) < 2:
             return ""
-        found = torch.tensor(self.certify().relative_gap <= tol, device=self.device)
+        if objective[-1] < (1 - 10 * config.tol) * objective[-2]:
+            return ""
+        done = torch.tensor(float(self.certified(self.certify())), device=self.device)
         if self.world > 1:
-            dist.broadcast(found, 0)  # all stop together, whatever the last digits say
-        return "certified" if found else ""
+            dist.broadcast(done, 0)  # all stop together, whatever their last digits say
+        return "certified" if done else ""
 
     def certify(self) -> Certificate:
-        """The certificate of the current logits, at the ridge or (without one) at |G|_op."""
         return certify_ridge(self.arrays()[0], self.labels, self.config.ridge or None)
 
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """W and the whole of H, gathered from the processes."""
-        with torch.no_grad():
-            return self.model.W.detach(), self._whole(self._embed(self.mine).detach())
+    def certified(self, certificate: Certificate | None) -> bool:
+        gap = math.inf if certificate is None else certificate.relative_gap
+        return self.config.ridge > 0 and gap <= (self.config.tol or 0)
 
-    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """L, W, H as float64 numpy arrays."""
-        W, H = (x.double().cpu().numpy() for x in self.factors())
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """L, W and the whole of H as numpy float64."""
+        H = self.whole(self.embed(self.mine).detach()).double().cpu().numpy()
+        W = self.model.W.detach().double().cpu().numpy()
         return W @ H, W, H
 
-    def save(self, path: str) -> None:
-        """Write the whole state to `path`, at once: a reader sees the old file or the new one."""
-        tensors: dict[str, Tensor] = {}
-        parameters = _pack([p.detach() for p in self.parameters], tensors, "parameters")
-        optimizer = _pack(self.optimizer.state_dict(), tensors, "optimizer")
-        if self.sharded:
-            for key in _of_H(tensors):
-                tensors[key] = self._whole(tensors[key].to(self.device)).cpu()
-        state = {
-            "format": FORMAT,
-            "labels": _fingerprint(self.labels),
-            "model": _recipe(self.model),
-            "config": asdict(self.config),
-            "parameters": parameters,
-            "optimizer": optimizer,
-            **{name: getattr(self, name) for name in ("history", *RESTORED)},
-        }
-        if self.rank == 0:
-            temporary = f"{path}.tmp"
-            save_file(tensors, temporary, {"ntp_lite": json.dumps(state)})
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-
-    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """The inverse of `save`; the number of processes may differ."""
-        if self.sharded:
-            for key in _of_H(tensors):
-                tensors[key] = tensors[key][:, self.mine]
-        with torch.no_grad():
-            for parameter, value in zip(
-                self.parameters, _unpack(state["parameters"], tensors), strict=True
-            ):
-                parameter.copy_(value)
-        self.optimizer.load_state_dict(_unpack(state["optimizer"], tensors))
-        self.history = state["history"]
-        for name in RESTORED:
-            setattr(self, name, state[name])
-
-    def _embed(self, columns: NDArray[np.int64]) -> Tensor:
+    def embed(self, columns: NDArray[np.int64]) -> Tensor:
+        """The vectors of these contexts, in ascending order, (d, count)."""
+        index = torch.from_numpy(columns)
         if not isinstance(self.model, UFM):
-            return self.model.embeddings(self.contexts[torch.from_numpy(columns)])
+            return self.model.embeddings(self.contexts[index])
         H = self.parameters[1]
-        offset = self.mine[0] if self.sharded else 0
-        return H if len(columns) == H.shape[1] else H[:, torch.from_numpy(columns - offset)]
+        if len(columns) == H.shape[1]:
+            return H
+        return H[:, index - (self.mine[0] if self.sharded else 0)]
 
-    def _batch(self) -> tuple[NDArray[np.int64], list, float]:
-        """Contexts of this step in this process, their blocks, and m / (contexts in the step)."""
-        m, size = self.labels.m, self.config.batch_size
-        if size is None or size >= m:
-            return self.mine, self.own_blocks, 1.0
+    def batch(self) -> tuple[NDArray[np.int64], list[tuple], float]:
+        """Contexts of this step in this process, their blocks, m / contexts of the step."""
+        m, size = self.labels.m, self.config.batch_size or self.labels.m
+        if size >= m:
+            return self.mine, self.blocks, 1.0
         epoch, i = divmod(self.step, -(-m // size))
-        if epoch != self.epoch:  # the order depends on seed and epoch alone, so nothing is saved
-            self.epoch = epoch
+        if epoch != self.epoch:  # its order follows from seed and epoch: there is nothing to save
             self.order = np.random.default_rng((self.config.seed, epoch)).permutation(m)
-        batch = self.order[i * size : (i + 1) * size]
-        own = np.sort(batch[(batch >= self.mine[0]) & (batch <= self.mine[-1])])
-        return own, self._blocks(own), m / len(batch)
+            self.epoch = epoch
+        drawn = self.order[i * size : (i + 1) * size]
+        own = np.intersect1d(drawn, self.mine)
+        return own, self.blocks_of(own), m / len(drawn)
 
-    def _blocks(self, columns: NDArray[np.int64]) -> list[tuple]:
-        """The support entries of these contexts, cut into blocks of at most BLOCK logits."""
-        dtype, labels = self.parameters[0].dtype, self.labels
-        rows, _, P, pi = labels.tensors(self.device, dtype)
-        width = max(1, BLOCK // labels.V)
-        blocks = []
+    def blocks_of(self, columns: NDArray[np.int64]) -> list[tuple]:
+        """The support entries of these contexts in blocks of at most BLOCK logits."""
+        blocks, width = [], max(1, BLOCK // self.labels.V)
         for a in range(0, len(columns), width):
-            chosen = columns[a : a + width]
-            k = labels.support_sizes[chosen]
-            where = np.repeat(np.arange(len(chosen)), k)
-            entry = np.repeat(labels.N.indptr[chosen] - (np.cumsum(k) - k), k) + np.arange(k.sum())
-            index = [torch.as_tensor(x, device=self.device) for x in (entry, where, chosen)]
-            slab = slice(a, a + len(chosen))
-            blocks.append((slab, rows[index[0]], index[1], P[index[0]], pi[index[2]]))
+            part = self.labels.select(columns[a : a + width])
+            rows, where, P, pi = part.tensors(self.device, self.parameters[0].dtype)
+            blocks.append((slice(a, a + part.m), rows, where, P, pi * (part.n / self.labels.n)))
         return blocks
 
-    def _sum(self, *tensors: Tensor | None) -> None:
-        if self.world > 1:
-            for tensor in tensors:
-                if tensor is not None:
-                    dist.all_reduce(tensor)
+    def sum(self, *tensors: Tensor) -> None:
+        """Sum over the processes, in place."""
+        for tensor in tensors if self.world > 1 else ():
+            dist.all_reduce(tensor)
 
-    def _whole(self, own: Tensor) -> Tensor:
-        """All m columns from the processes' own ones."""
+    def whole(self, own: Tensor) -> Tensor:
+        """All m columns from each process's own."""
         if self.world == 1:
             return own
-        whole = own.new_zeros(len(own), self.labels.m)
-        whole[:, self.mine] = own
-        dist.all_reduce(whole)
-        return whole
+        full = own.new_zeros(len(own), self.labels.m)
+        full[:, self.mine] = own
+        self.sum(full)
+        return full
 
+    def sizes(self) -> dict[str, list[int]]:
+        """Name -> shape of the model's parameters."""
+        return {name: list(p.shape) for name, p in self.model.named_parameters()}
 
-def _optimizer(parameters: list[Any], config: TrainConfig) -> torch.optim.Optimizer:
-    rate, decay = config.rate(0), config.weight_decay
-    if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, rate)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, rate, weight_decay=decay)
-    if config.optimizer == "sgd":  # without momentum, its decay is decoupled
-        return torch.optim.SGD(parameters, rate, weight_decay=decay)
-    exact = {"tolerance_grad": 0, "tolerance_change": 0, "history_size": 10}
-    return torch.optim.LBFGS(parameters, rate, 1, line_search_fn="strong_wolfe", **exact)
+    def save(self, path: str) -> None:
+        """Replace `path` in one stroke: whoever reads it sees the old state or the new one."""
+        tensors: dict[str, Tensor] = {}
+        nested = {"parameters": dict(enumerate(self.parameters)), **self.optimizer.state_dict()}
+        state = _pack(nested, tensors, "")
+        for key in self.keys_of_H(tensors):
+            tensors[key] = self.whole(tensors[key].to(self.device)).cpu()
+        state |= {"format": FORMAT, "labels": _fingerprint(self.labels), "sizes": self.sizes()}
+        state |= {"config": asdict(self.config)} | {name: getattr(self, name) for name in SAVED}
+        if self.rank == 0:
+            save_file(tensors, f"{path}.tmp", {"ntp_lite": json.dumps(state)})
+            with open(f"{path}.tmp", "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(f"{path}.tmp", path)
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Undo `save`; the number of processes may be another one."""
+        for key in self.keys_of_H(tensors):
+            tensors[key] = tensors[key][:, self.mine]
+        nested = _unpack({k: state[k] for k in ("parameters", "state", "param_groups")}, tensors)
+        for i, value in nested.pop("parameters").items():
+            self.parameters[i].data.copy_(value)
+        self.optimizer.load_state_dict(nested)
+        for name in SAVED:
+            setattr(self, name, state[name])
+
+    def keys_of_H(self, tensors: dict[str, Tensor]) -> list[str]:
+        """Tensors that are cut into columns: H, the second parameter, and its optimiser state."""
+        names = ("/parameters/1", "/state/1/") if self.sharded else ()
+        return [key for key in tensors if key.startswith(names) and tensors[key].ndim == 2]
 
 
 def _processes(device: str) -> tuple[int, int, torch.device]:
     """Rank, number of processes, device; joins the group that `torchrun` announces."""
-    name = device
     if device == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        if name == "cuda":
+        if device == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if name.startswith("cuda") else "gloo")
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         atexit.register(dist.destroy_process_group)
     if not dist.is_initialized():
-        return 0, 1, torch.device(name)
-    return dist.get_rank(), dist.get_world_size(), torch.device(name)
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[list[int]]:
-    """A list that Ctrl-C fills, so that a step is never cut in two; a second Ctrl-C stops at once."""
-    caught: list[int] = []
-
-    def handler(number: int, frame: Any) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    if threading.current_thread() is not threading.main_thread() or dist.is_initialized():
-        yield caught  # many processes would stop at different steps: there, Ctrl-C ends the run
-        return
-    previous = signal.signal(signal.SIGINT, handler)
-    try:
-        yield caught
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and state of a checkpoint; no pickle is involved. Raises ValueError for any other file."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"No checkpoint at {str(path)!r}.")
-    try:
-        with safe_open(path, "pt") as file:
-            state = json.loads((file.metadata() or {}).get("ntp_lite", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
-        raise ValueError(f"{str(path)!r} is truncated or no checkpoint ({error}).") from None
-    if state.get("format") != FORMAT:
-        raise ValueError(f"{str(path)!r} is a safetensors file, but not an {FORMAT!r}.")
-    return tensors, state
-
-
-def _of_H(tensors: dict[str, Tensor]) -> list[str]:
-    """Keys of the tensors that have a column per context: H is the second parameter of a UFM."""
-    names = ("parameters/1", "optimizer/state/1/")
-    return [key for key, value in tensors.items() if key.startswith(names) and value.ndim == 2]
-
-
-def _recipe(model: torch.nn.Module) -> dict[str, Any]:
-    if isinstance(model, Transformer):
-        return {"class": "Transformer", "sizes": asdict(model.config)}
-    if isinstance(model, UFM):
-        (V, d), m = model.W.shape, model.H.shape[1]
-        return {"class": "UFM", "sizes": {"V": V, "m": m, "d": d}}
-    raise ValueError(f"Checkpoints hold a UFM or a Transformer, not a {type(model).__name__}.")
+        return 0, 1, torch.device(device)
+    return dist.get_rank(), dist.get_world_size(), torch.device(device)
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], key: str) -> Any:
-    """`value` as JSON, with its tensors moved to `tensors`."""
+    """`value` as JSON; its tensors move to `tensors`."""
     if isinstance(value, Tensor):
-        tensors[key] = value.cpu().contiguous()
+        tensors[key] = value.detach().cpu().contiguous()
         return {"tensor": key}
     if isinstance(value, dict):
         return {str(k): _pack(v, tensors, f"{key}/{k}") for k, v in value.items()}
@@ -524,7 +480,7 @@ def _pack(value: Any, tensors: dict[str, Tensor], key: str) -> Any:
 
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
-        if set(value) == {"tensor"}:
+        if "tensor" in value:
             return tensors[value["tensor"]]
         return {int(k) if k.isdigit() else k: _unpack(v, tensors) for k, v in value.items()}
     return [_unpack(v, tensors) for v in value] if isinstance(value, list) else value
@@ -532,4 +488,48 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 def _fingerprint(labels: SoftLabels) -> str:
     parts = (labels.N.indptr, labels.N.indices, labels.N.data)
-    return hashlib.sha256(b"".join(np.int64(part).tobytes() for part in parts)).hexdigest()
+    return hashlib.sha256(b"".join(np.int64(part).tobytes() for part in parts)).hexdigest()[:16]
+
+
+def standard_metrics(
+    labels: SoftLabels, *names: str, L_mm: ArrayLike | None = None, ridge: float | None = None
+) -> dict[str, Metric]:
+    """Metrics for `fit` by name; only those named are computed. Without names: all there are.
+
+    "norm_W", "norm_H"; "in_support_error" |P_F(L) - L_in|; "cosine_proxy" and, given `L_mm`,
+    "cosine_mm" (of L with centred columns); "gram_words", "gram_contexts" (Frobenius distance of
+    the normalised W W' and H'H from those of L_mm); "collapse", within / total over support classes
+    with k >= 2, of L - P_F(L); "operator_norm" |G|_op, "alignment"; "relative_gap" at `ridge`.
+    Raises ValueError for a name that is not known or needs L_mm or ridge. Chapters 13 and 14.
+    """
+    L_in, proxy = in_support_logits(labels), centered_support(labels)
+
+    def unit(A: Array) -> Array:
+        return A / np.linalg.norm(A)
+
+    found: dict[str, Metric] = {
+        "norm_W": lambda L, W, H: float(np.linalg.norm(W)),
+        "norm_H": lambda L, W, H: float(np.linalg.norm(H)),
+        "in_support_error": lambda L, W, H: float(
+            np.linalg.norm((split_logits(L, labels).in_support - L_in).data)
+        ),
+        "cosine_proxy": lambda L, W, H: float((unit(L - L.mean(axis=0)) * unit(proxy)).sum()),
+        "collapse": lambda L, W, H: support_collapse(
+            split_logits(L, labels).orthogonal, labels
+        ).several_tokens,
+        "operator_norm": lambda L, W, H: certify_ridge(L, labels).operator_norm or 0.0,
+        "alignment": lambda L, W, H: certify_ridge(L, labels).alignment or 0.0,
+    }
+    if ridge is not None:
+        found["relative_gap"] = lambda L, W, H: certify_ridge(L, labels, ridge).relative_gap
+    if L_mm is not None:
+        target = np.asarray(L_mm)
+        U, s, Vt = np.linalg.svd(target, full_matrices=False)
+        words, contexts = unit((U * s) @ U.T), unit((Vt.T * s) @ Vt)
+        found["cosine_mm"] = lambda L, W, H: float((unit(L - L.mean(axis=0)) * unit(target)).sum())
+        found["gram_words"] = lambda L, W, H: float(np.linalg.norm(unit(W @ W.T) - words))
+        found["gram_contexts"] = lambda L, W, H: float(np.linalg.norm(unit(H.T @ H) - contexts))
+    unknown = set(names) - set(found)
+    if unknown:
+        raise ValueError(f"No metric {sorted(unknown)} (without L_mm, ridge?); have {list(found)}.")
+    return {name: found[name] for name in names or found}

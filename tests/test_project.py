@@ -1,5 +1,6 @@
 """Packaging: what is declared in two places agrees, and what is shipped is complete."""
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -19,7 +20,7 @@ LINE_LIMIT = 1800
 def requirements() -> dict[str, Requirement]:
     """Every third-party requirement of the package and of its extras, by canonical name."""
     project = PROJECT["project"]
-    lines = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    lines = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
     found: dict[str, Requirement] = {}
     for requirement in map(Requirement, lines):
         name = canonicalize_name(requirement.name)
@@ -72,7 +73,9 @@ def test_every_file_of_the_package_is_shipped():
     folders = {p.parent for p in (ROOT / "ntp_lite").rglob("*.py")}
     packages = {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in folders}
     assert packages <= set(setup["packages"])
-    shipped = {f for glob in setup["package-data"]["ntp_lite"] for f in ROOT.glob(f"ntp_lite/{glob}")}
+    shipped = {
+        f for glob in setup["package-data"]["ntp_lite"] for f in ROOT.glob(f"ntp_lite/{glob}")
+    }
     other = {
         path
         for path in (ROOT / "ntp_lite").rglob("*")
@@ -124,7 +127,9 @@ def test_mathjax_is_vendored_with_its_licence():
     assert len(list(folder.glob("output/chtml/fonts/woff-v2/*.woff"))) > 20
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("[0-9][0-9]_*.md")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "book").glob("[0-9][0-9]_*.md")), ids=lambda p: p.stem
+)
 def test_chapter_is_in_the_table_of_contents(path):
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]

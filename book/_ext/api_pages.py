@@ -1,8 +1,8 @@
 """The API page: every public name of a module of `ntp_lite`, from its docstring.
 
 The docstrings are written to be read in a terminal: they state programs in plain text, such as
-`min |L|_* s.t. <G, S> <= 1`, which
-reStructuredText would take for markup. It is made from them here.
+`min |L|_* s.t. <G, S> <= 1`, which reStructuredText would take for markup. It is made from them
+here.
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+EXPORTED_MODULES = ("plots",)
 UNDERLINE = re.compile(r"^\s*-{3,}\s*$")
 
 
 def public_names(module: str) -> list[str]:
-    """Return the names that `ntp_lite` exports and `ntp_lite.<module>` defines, in source order."""
+    """Return what a module offers, in source order.
+
+    That is what `ntp_lite` exports of it; of a module that is itself exported (plots), all.
+    """
     package = importlib.import_module("ntp_lite")
-    exported = getattr(package, "__all__", None) or [n for n in vars(package) if n[0] != "_"]
+    name = f"ntp_lite.{module}"
+    scope = getattr(package, module) if module in EXPORTED_MODULES else package
     found = {
-        name: inspect.getsourcelines(thing)[1]
-        for name in exported
-        if getattr(thing := getattr(package, name), "__module__", "") == f"ntp_lite.{module}"
+        f"{scope.__name__}.{key}": inspect.getsourcelines(value)[1]
+        for key, value in vars(scope).items()
+        if key[0] != "_" and getattr(value, "__module__", "") == name and callable(value)
     }
     return sorted(found, key=found.__getitem__)
 
@@ -40,11 +45,11 @@ class ModuleApi(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return what autodoc makes of each name."""
         lines = ["```{eval-rst}"]
-        package = importlib.import_module("ntp_lite")
         for name in public_names(self.arguments[0]):
-            kind = "class" if inspect.isclass(getattr(package, name)) else "function"
-            lines += [f".. auto{kind}:: ntp_lite.{name}"]
-            lines += ["   :members:"] if kind == "class" else []
+            scope, _, last = name.rpartition(".")
+            kind = inspect.isclass(getattr(importlib.import_module(scope), last))
+            lines += [f".. auto{'class' if kind else 'function'}:: {name}"]
+            lines += ["   :members:"] if kind else []
             lines += [""]
         if len(lines) == 1:
             raise self.error(f"ntp_lite exports nothing from its module {self.arguments[0]!r}")

@@ -568,11 +568,19 @@ class NotebookBuilder(Builder):
         """Do nothing: there are no shared files."""
 
 
+def normalise(text: str) -> str:
+    """Replace what a fork's address changes: the set-up cell's address and links to the site."""
+    text = re.sub(r'(REPOSITORY|REF) = \\?"[^"]*"', r"\1", text)
+    text = re.sub(r"https://[\w.-]+\.github\.io/[\w.-]+/book/(\w+)\.html(#[\w.-]+)?", r"\1", text)
+    return re.sub(r"\]\((?:\.\./)?(\w+)\.(?:ipynb|md)\)", r"](\1)", text)
+
+
 def name_cells(cells: list[nbformat.NotebookNode]) -> None:
     """Give each cell an id that depends on its text alone, so that an edit changes few of them."""
     seen: dict[str, int] = {}
     for cell in cells:
-        name = hashlib.sha1(f"{cell.cell_type}\0{cell.source}".encode()).hexdigest()[:12]
+        text = f"{cell.cell_type}\0{normalise(cell.source)}"
+        name = hashlib.sha1(text.encode()).hexdigest()[:12]
         seen[name] = seen.get(name, 0) + 1
         cell["id"] = name if seen[name] == 1 else f"{name}-{seen[name]}"
 
@@ -658,25 +666,23 @@ def store_outputs(path: Path, old: Path, execute: bool, refresh: bool = False) -
         if not execute:
             return
         from nbclient import NotebookClient
+        from nbclient.exceptions import CellExecutionError
 
         print(f"running {path.name} for its compared output", flush=True)
         source = copy.deepcopy(notebook)
         folder = {"metadata": {"path": str(old.parent)}}
-        NotebookClient(source, timeout=600, kernel_name="python3", resources=folder).execute()
+        client = NotebookClient(source, timeout=600, kernel_name="python3", resources=folder)
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            raise ExportError(f"{path.name} fails:\n{error}") from None
     for cell, ran in zip(cells, checked_cells(source), strict=True):
         if any(o.output_type != "stream" or o.name != "stdout" for o in ran.outputs):
             raise ExportError(f"{path.name}: a cell tagged {CHECKED} must only print text.")
         text = "".join(o.text for o in ran.outputs)
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)] if text else []
+        cell.execution_count = 1  # nbval takes a cell without a count for one that never ran
     path.write_text(dump(notebook), encoding="utf-8")
-
-
-def normalise(text: str) -> str:
-    """Replace what a fork's address changes: the set-up cell's address and links to the site."""
-    text = re.sub(r'REPOSITORY = \\"[^"]*\\"', "REPOSITORY", text)
-    text = re.sub(r'REF = \\"[^"]*\\"', "REF", text)
-    text = re.sub(r"https://[\w.-]+\.github\.io/[\w.-]+/book/(\w+)\.html(#[\w.-]+)?", r"\1", text)
-    return re.sub(r"\]\((?:\.\./)?(\w+)\.(?:ipynb|md)\)", r"](\1)", text)
 
 
 def export(root: Path, target: Path, work: Path | None = None, refresh: bool = False) -> list[Path]:
@@ -685,16 +691,22 @@ def export(root: Path, target: Path, work: Path | None = None, refresh: bool = F
         fresh = Path(scratch) / "build" / "notebooks"
         build(root, fresh, work or Path(scratch) / "doctrees")
         target.mkdir(parents=True, exist_ok=True)
-        paths = []
+        paths, failures = [], []
         for path in sorted(fresh.glob("*.ipynb")):
-            store_outputs(path, target / path.name, execute=True, refresh=refresh)
             paths.append(target / path.name)
+            try:
+                store_outputs(path, paths[-1], execute=True, refresh=refresh)
+            except ExportError as error:
+                failures.append(str(error))  # the other chapters are exported all the same
+                continue
             if not paths[-1].exists() or paths[-1].read_bytes() != path.read_bytes():
                 paths[-1].write_bytes(path.read_bytes())
                 print(f"wrote {paths[-1].name}")
         for other in set(target.glob("*.ipynb")) - set(paths):
             other.unlink()
             print(f"removed {other.name}, which belongs to no chapter")
+    if failures:
+        raise ExportError("\n".join(failures))
     return paths
 
 

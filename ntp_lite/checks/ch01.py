@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..soft_labels import SoftLabels
-from ._common import NoAnswer, compare, say, value_of
+from ._common import NoAnswerError, compare, say, value_of
 
 # More rows than columns, no two axes alike, supports of sizes 1, 3 and 2.
 COUNTS = np.array([[0, 1, 0], [4, 0, 1], [0, 2, 0], [0, 3, 5], [0, 0, 0]])
@@ -41,13 +41,13 @@ def soft_labels_from_counts(answer: Any) -> bool:
     shapes = ((m,), (V, m), (V, m))
     try:
         parts = value_of(answer, N)
-    except NoAnswer as reason:
+    except NoAnswerError as reason:
         return say(False, str(reason))
     if not isinstance(parts, (tuple, list)) or len(parts) != 3:
         return say(False, "return three arrays: return pi, P, S.")
     try:
         arrays = [np.asarray(value_of(part), dtype=float) for part in parts]
-    except NoAnswer as reason:
+    except NoAnswerError as reason:
         return say(False, str(reason))
     except (TypeError, ValueError):
         return say(False, "pi, P and S should be numpy arrays of numbers.")

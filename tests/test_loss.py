@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import counts, mp_excess_loss, softmax
+
+import ntp_lite as ntp
+
+
+def close_to_reference(value, L, N, rtol):
+    return float(abs(value - mp_excess_loss(L, N))) <= rtol * float(mp_excess_loss(L, N))
+
+
+def test_cross_entropy_is_the_mean_one_hot_loss_of_the_text():
+    """The soft-label loss equals the ordinary one-hot loss over the n positions."""
+    rng = np.random.default_rng(0)
+    ids, V, c = rng.integers(0, 6, size=300), 6, 2
+    labels = ntp.SoftLabels.from_tokens(ids, c, V)
+    L = torch.from_numpy(rng.normal(size=(V, labels.m)))
+    column = {tuple(context): j for j, context in enumerate(labels.contexts.tolist())}
+    windows = [column[tuple(ids[i : i + c].tolist())] for i in range(labels.n)]
+    per_position = L[:, windows].T
+    one_hot = torch.nn.functional.cross_entropy(per_position, torch.from_numpy(ids[c:]))
+    assert ntp.cross_entropy(L, labels).item() == pytest.approx(one_hot.item(), rel=1e-12)
+    # Mutation: contexts weighted equally instead of by pi.
+    uniform = ntp.SoftLabels.from_counts(
+        np.lcm.reduce(labels._context_counts) // labels._context_counts * labels.N.toarray()
+    )
+    assert ntp.cross_entropy(L, uniform).item() != pytest.approx(one_hot.item(), rel=1e-3)
+
+
+def test_excess_is_a_weighted_sum_of_divergences():
+    """CE - Hc = sum_j pi_j KL(P_j || softmax(L_j))."""
+    labels = ntp.random_soft_labels(7, 5, 3, seed=1)
+    L = np.random.default_rng(1).normal(size=(7, 5))
+    P, Q = labels.P.toarray(), softmax(L)
+    terms = np.where(P > 0, P * np.log(np.where(P > 0, P, 1) / Q), 0)
+    assert ntp.excess_loss(L, labels) == pytest.approx((labels.pi * terms.sum(axis=0)).sum())
+    assert ntp.excess_loss(L, labels) == pytest.approx(
+        ntp.cross_entropy(L, labels) - labels.entropy, rel=1e-12
+    )
+    wrong_axis = softmax(L.T).T
+    wrong = np.where(P > 0, P * np.log(np.where(P > 0, P, 1) / wrong_axis), 0)
+    assert ntp.excess_loss(L, labels) != pytest.approx((labels.pi * wrong.sum(axis=0)).sum())
+
+
+@settings(max_examples=40)
+@given(counts(max_V=6, max_m=6), st.integers(0, 10**6), st.floats(-14, 1.5))
+def test_excess_keeps_its_digits_at_any_size(N, seed, exponent):
+    """The excess over the floor is right to 12 digits even where CE and Hc agree to 14."""
+    rng = np.random.default_rng(seed)
+    labels = ntp.SoftLabels.from_counts(N)
+    L = np.where(N > 0, np.log(np.where(N > 0, N, 1)), -rng.uniform(0, 60, N.shape))
+    L = L + 10.0**exponent * rng.normal(size=N.shape)
+    exact = max(0.0, float(mp_excess_loss(L, N)))  # for V = 1 it is zero up to 60 digits
+    value = ntp.excess_loss(L, labels)
+    # Logits are known to a rounding error each, which alone moves the excess by about
+    # eps * (sqrt(excess) + off-support mass); nothing finer can be asked for.
+    blur = 4e-15 * (np.sqrt(exact) + 1e-15)
+    assert value >= 0
+    assert abs(value - exact) <= 1e-12 * exact + blur * max(1.0, np.abs(L).max())
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-5, 1e-7])
+def test_excess_of_1e_minus_10_has_nine_right_digits_where_the_difference_has_none(size):
+    """Excess loss is computed without cancellation: KL terms, never CE - Hc."""
+    N = np.array([[3, 1, 2], [1, 1, 5]])  # every k_j = V: the floor is attained at log P
+    labels = ntp.SoftLabels.from_counts(N)
+    L = np.log(N) + size * np.array([[1.0, -2, 0.5], [0, 1, -1]])
+    assert close_to_reference(ntp.excess_loss(L, labels), L, N, rtol=1e-8)
+    if size <= 1e-7:  # mutation: the difference of two rounded numbers
+        difference = ntp.cross_entropy(L, labels) - labels.entropy
+        assert not close_to_reference(difference, L, N, rtol=1e-3)
+
+
+def test_excess_with_off_support_mass_of_1e_minus_10():
+    N = np.array([[1, 0, 2], [1, 3, 0], [0, 0, 0], [0, 1, 1]])
+    labels = ntp.SoftLabels.from_counts(N)
+    L = np.where(N > 0, np.log(np.maximum(N, 1)), np.log(1e-10))
+    assert close_to_reference(ntp.excess_loss(L, labels), L, N, rtol=1e-9)
+    assert 1e-11 < ntp.excess_loss(L, labels) < 1e-9
+    assert not close_to_reference(ntp.cross_entropy(L, labels) - labels.entropy, L, N, rtol=1e-9)
+
+
+def test_the_floor_is_reached_only_where_every_token_follows():
+    """The entropy floor is attained if all k_j = V, else approached by larger margins only."""
+    full = ntp.SoftLabels.from_counts([[1, 2, 5], [3, 1, 1]])
+    assert ntp.excess_loss(np.log(full.N.toarray()), full) < 1e-30
+    partial = ntp.SoftLabels.from_counts([[1, 2, 5], [3, 0, 1]])
+    logs = np.log(np.maximum(partial.N.toarray(), 1))
+    values = [
+        ntp.excess_loss(np.where(partial.N.toarray() > 0, logs, -gap), partial)
+        for gap in (1.0, 10.0, 30.0, 100.0)
+    ]
+    assert (np.diff(values) < 0).all() and values[-1] > 0
+
+
+def test_adding_a_constant_to_a_column_changes_nothing():
+    labels = ntp.random_soft_labels(5, 8, 2, seed=2)
+    rng = np.random.default_rng(0)
+    L, shift = rng.normal(size=(5, 8)), rng.normal(size=8) * 100
+    for loss in (ntp.cross_entropy, ntp.excess_loss):
+        assert loss(L + shift, labels) == pytest.approx(loss(L, labels), rel=1e-11)
+        row_shift = rng.normal(size=(5, 1))  # wrong axis: this does change the loss
+        assert loss(L + row_shift, labels) != pytest.approx(loss(L, labels), rel=1e-3)
+
+
+def test_permuting_tokens_and_contexts_changes_nothing():
+    rng = np.random.default_rng(4)
+    N, L = ntp.random_soft_labels(6, 9, 3, seed=3).N.toarray(), rng.normal(size=(6, 9))
+    rows, columns = rng.permutation(6), rng.permutation(9)
+    labels = ntp.SoftLabels.from_counts(N)
+    permuted = ntp.SoftLabels.from_counts(N[rows][:, columns])
+    moved = L[rows][:, columns]
+    for loss in (ntp.cross_entropy, ntp.excess_loss):
+        assert loss(moved, permuted) == pytest.approx(loss(L, labels), rel=1e-13)
+        assert loss(L, permuted) != pytest.approx(loss(L, labels), rel=1e-3)
+
+
+def test_duplicated_contexts_merge_without_changing_the_loss():
+    """Splitting a context's counts over two equal columns leaves CE and excess as they were..."""
+    N = np.array([[2, 4, 0], [2, 2, 6], [0, 0, 2]])
+    L = np.random.default_rng(0).normal(size=(3, 3))
+    split = np.column_stack([N // 2, N // 2])
+    whole, halves = ntp.SoftLabels.from_counts(N), ntp.SoftLabels.from_counts(split)
+    for loss in (ntp.cross_entropy, ntp.excess_loss):
+        assert loss(np.column_stack([L, L]), halves) == pytest.approx(loss(L, whole), rel=1e-14)
+
+
+def test_numpy_gives_a_float_and_torch_a_tensor_with_the_same_value(device, dtype):
+    labels = ntp.random_soft_labels(6, 10, 3, seed=0)
+    L = np.random.default_rng(0).normal(size=(6, 10))
+    tolerance = 1e-13 if dtype == torch.float64 else 1e-5
+    for loss in (ntp.cross_entropy, ntp.excess_loss):
+        value = loss(L, labels)
+        tensor = loss(torch.tensor(L, dtype=dtype, device=device), labels)
+        assert type(value) is float
+        assert tensor.shape == () and tensor.dtype == dtype and tensor.device.type == device
+        assert tensor.item() == pytest.approx(value, rel=tolerance)
+
+
+@pytest.mark.parametrize("loss", [ntp.cross_entropy, ntp.excess_loss])
+def test_gradient_is_the_difference_of_distributions(loss, device):
+    """-grad CE(L) = (P - softmax(L)) diag(pi)."""
+    labels = ntp.random_soft_labels(6, 4, 3, seed=5)
+    L = torch.tensor(np.random.default_rng(2).normal(size=(6, 4)), device=device)
+    L.requires_grad_(True)
+    loss(L, labels).backward()
+    Q = softmax(L.detach().cpu().numpy())
+    expected = (Q - labels.P.toarray()) * labels.pi
+    np.testing.assert_allclose(L.grad.cpu().numpy(), expected, atol=1e-15)
+    unweighted = (Q - labels.P.toarray()) / labels.m  # mutation: uniform instead of pi
+    assert np.abs(L.grad.cpu().numpy() - unweighted).max() > 1e-3
+
+
+@pytest.mark.parametrize("loss", [ntp.cross_entropy, ntp.excess_loss])
+@pytest.mark.parametrize("near_optimum", [False, True])
+def test_gradient_passes_the_finite_difference_check(loss, near_optimum):
+    labels = ntp.SoftLabels.from_counts([[2, 0, 1], [1, 3, 0], [1, 1, 0], [0, 1, 2]])
+    N = labels.N.toarray()
+    L = np.where(N > 0, np.log(np.maximum(N, 1)), -4.0)
+    noise = np.random.default_rng(0).normal(size=L.shape)
+    L = torch.tensor(L + (1e-3 if near_optimum else 1.0) * noise, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: loss(x, labels), (L,), eps=1e-6, atol=1e-8)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, labels), (L,), eps=1e-6, atol=1e-7)
+
+
+def test_extreme_logits_stay_finite():
+    labels = ntp.SoftLabels.from_counts([[1, 0, 2], [0, 1, 2]])
+    L = np.array([[1e4, -1e4, 800.0], [-1e4, 1e4, -800.0]])
+    assert ntp.excess_loss(L, labels) == pytest.approx(2 / 3 * (800 - np.log(2)))
+    assert ntp.cross_entropy(-L, labels) == pytest.approx(2e4 / 3 + 2 / 3 * 800)
+    x = torch.tensor(L, requires_grad=True)
+    ntp.excess_loss(x, labels).backward()
+    assert torch.isfinite(x.grad).all()

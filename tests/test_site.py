@@ -1,0 +1,186 @@
+"""The built site: the notebooks' numbers, honest failures, no request to anybody else."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+FIXTURE = ROOT / "tests" / "fixtures" / "book"
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+import notebook_export  # noqa: E402
+import ntp_book  # noqa: E402
+
+
+def copy_of_fixture(folder: Path) -> Path:
+    """A copy of the fixture book that finds the extensions and this book's style."""
+    shutil.copytree(FIXTURE, folder)
+    config = folder / "_config.yml"
+    text = config.read_text(encoding="utf-8")
+    text = text.replace("../../../book/_ext", str(ROOT / "book" / "_ext"))
+    folders = [str(ROOT / "book" / name) for name in ("assets", "vendor")]
+    style = f"    html_static_path: {folders!r}\n    mathjax_path: mathjax/tex-chtml.js\n"
+    config.write_text(text + style, encoding="utf-8")
+    return folder
+
+
+def build(book: Path) -> subprocess.CompletedProcess:
+    """Build a site as `make book` does."""
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(book)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    return subprocess.run(
+        [*command, "-W", "-n", "--keep-going"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The fixture book with its notebooks, built once, in a folder with a space in its name."""
+    book = copy_of_fixture(tmp_path_factory.mktemp("a folder") / "book")
+    notebook_export.export(book, book / "book" / "notebooks")
+    result = build(book)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return book
+
+
+@pytest.fixture(scope="module")
+def page(site) -> BeautifulSoup:
+    path = site / "_build" / "html" / "book" / "05_every_construct.html"
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def test_numbers_and_link_texts_are_those_of_the_notebook(site, page):
+    """Each link inside the page has the same text in the notebook, `Theorem 5.1` and all."""
+    path = site / "book" / "notebooks" / "05_every_construct.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+    exported = dict((b, a) for a, b in re.findall(r"\[([^\[\]]+)\]\(#([\w-]+)\)", prose))
+    article = page.find("article")
+    shown = {
+        link["href"][1:]: link.get_text()
+        for link in article.find_all("a", class_="reference internal")
+        if link["href"].startswith("#")
+    }
+    assert {"thm-every-squares", "fig-every-line", "tab-every-sizes"} <= set(exported)
+    for target, text in exported.items():
+        assert shown[target] == text, target
+    # Titles and captions themselves.
+    for title in article.select("p.admonition-title, span.caption-number, h1, h2"):
+        text = title.get_text().strip().removesuffix("#")
+        if re.match(r"(Theorem|Lemma|Remark|Exercise|Figure|Table|5\.)", text):
+            number = re.search(r"5(\.\d)?", text)[0]
+            assert number in prose
+    assert [t.get_text() for t in article.select("span.eqno")] == ["(5.1)#", "(5.2)#", "(5.3)#"]
+
+
+def test_no_request_leaves_the_site(site):
+    html = site / "_build" / "html"
+    pages = sorted(html.rglob("*.html"))
+    assert len(pages) > 5
+    for path in pages:
+        soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        for tag, attribute in [
+            ("script", "src"),
+            ("img", "src"),
+            ("iframe", "src"),
+            ("source", "src"),
+        ]:
+            for element in soup.find_all(tag):
+                assert "//" not in element.get(attribute, ""), (path.name, element)
+        for link in soup.find_all("link"):
+            if link.get("rel") != ["canonical"]:
+                assert "//" not in link.get("href", ""), (path.name, link)
+        for script in soup.find_all("script"):
+            assert "thebe" not in script.get_text(), path.name
+
+
+def test_mathjax_is_the_vendored_one(page, site):
+    [script] = [s for s in page.find_all("script") if "tex-chtml" in s.get("src", "")]
+    target = (site / "_build/html/book" / script["src"].split("?")[0]).resolve()
+    assert target.is_file()
+
+
+def test_ids_are_unique_and_pictures_have_alternative_texts(page):
+    ids = [element["id"] for element in page.find_all(id=True)]
+    twice = {i for i in ids if ids.count(i) > 1} - {"pst-primary-sidebar"}
+    assert not {i for i in twice if "content" in i or i == "proof"}, twice
+    pictures = page.find("article").find_all("img")
+    assert pictures
+    assert all(picture.get("alt") for picture in pictures)
+
+
+def test_buttons_lead_to_the_notebook(page, site):
+    addresses = {a["href"] for a in page.find_all("a", href=True) if "05_every" in a["href"]}
+    assert (
+        "https://colab.research.google.com/github/an_owner/fixture/blob/main/"
+        "book/notebooks/05_every_construct.ipynb" in addresses
+    )
+    download = "../notebooks/05_every_construct.ipynb"
+    assert download in addresses
+    copied = (site / "_build/html/book" / download).resolve()
+    original = site / "book" / "notebooks" / "05_every_construct.ipynb"
+    assert copied.read_bytes() == original.read_bytes()
+    assert not any("_sources" in a and a.endswith(".ipynb") for a in addresses)
+
+
+def test_failing_assert_fails_every_build_until_it_is_mended(tmp_path):
+    book = copy_of_fixture(tmp_path / "book")
+    chapter = book / "book" / "02_first.md"
+    source = chapter.read_text(encoding="utf-8")
+    chapter.write_text(source.replace("value == 4", "value == 5"), encoding="utf-8")
+    for attempt in ("first", "second, from the cache"):
+        result = build(book)
+        assert result.returncode != 0, f"{attempt} build passed"
+        assert "AssertionError" in result.stdout + result.stderr
+    chapter.write_text(source, encoding="utf-8")
+    result = build(book)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_prose_edit_executes_nothing(site):
+    chapter = site / "book" / "02_first.md"
+    chapter.write_text(chapter.read_text(encoding="utf-8") + "\nMore prose.\n", encoding="utf-8")
+    result = build(site)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Executing notebook" not in result.stdout + result.stderr
+    html = (site / "_build/html/book/02_first.html").read_text(encoding="utf-8")
+    assert "More prose." in html
+
+
+def test_cache_key_follows_the_package_its_data_and_the_pins(tmp_path):
+    (tmp_path / "ntp_lite" / "data").mkdir(parents=True)
+    files = ["ntp_lite/a.py", "ntp_lite/data/text.txt", "constraints.txt"]
+    for name in [*files, "README.md"]:
+        (tmp_path / name).write_text("1", encoding="utf-8")
+    keys = [ntp_book.execution_key(tmp_path)]
+    for name in files:
+        (tmp_path / name).write_text("2", encoding="utf-8")
+        keys.append(ntp_book.execution_key(tmp_path))
+    assert len(set(keys)) == 4
+    (tmp_path / "README.md").write_text("2", encoding="utf-8")
+    assert ntp_book.execution_key(tmp_path) == keys[-1]
+
+
+def test_changed_number_fails_nbval(site, tmp_path):
+    path = tmp_path / "05_every_construct.ipynb"
+    shutil.copy(site / "book" / "notebooks" / path.name, path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
+    command += ["--nbval-current-env", "-c", os.devnull, "--rootdir", str(tmp_path), str(path)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    notebook = nbformat.read(path, as_version=4)
+    notebook_export.checked_cells(notebook)[0].outputs[0].text = "0.668\n"
+    path.write_text(notebook_export.dump(notebook), encoding="utf-8")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert "0.668" in result.stdout
