@@ -29,3 +29,6 @@ from .margin import (
 )
 from .path import RidgeResult, ridge_max, ridge_path, solve_ridge
 from .soft_labels import SoftLabels, random_soft_labels
+from .train import FitResult, TrainConfig, fit, resume
+from .transformer import Transformer, TransformerConfig
+from .ufm import UFM, balanced_factors

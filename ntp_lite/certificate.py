@@ -23,16 +23,11 @@ Support: TypeAlias = SoftLabels | ArrayLike | sparse.sparray  # labels, or their
 class Certificate:
     """Primal and dual value of one problem; `dual <= optimum <= primal`.
 
-    Attributes
-    ----------
-    primal, dual : the two values. For the ridge problem both are measured from the floor Hc, in
-        nats (subtracting the same constant, so that no digits are lost); for the max-margin
-        problem they are nuclear norms.
-    gap : primal - dual >= 0 up to rounding, computed without cancellation for the ridge problem.
-    relative_gap : gap / primal (0 when both are 0).
-    violation : Frobenius distance by which the input had to be moved to become feasible
-        (max-margin only: L onto the margin constraints plus the dual onto its cone).
-    ridge : the ridge the certificate is for (None for max-margin).
+    primal, dual : for the ridge problem measured from the floor Hc, in nats, so that no digits are
+        lost; for the max-margin problem nuclear norms.
+    gap : primal - dual; relative_gap : gap / primal (0 when both are 0).
+    violation : Frobenius distance by which L and the dual were moved to be feasible (max-margin).
+    ridge : what the certificate is for (None for max-margin).
     operator_norm : |G|_op of G = (P - softmax(L)) diag(pi), or of the max-margin dual.
     alignment : <G, L> / (|G|_op |L|_*), at most 1; 1 exactly on the regularisation path.
     """
@@ -94,15 +89,9 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
     gap = primal + floor_minus_dual if theta < 1 else level * norm - inner
     gap = max(gap, 0.0)
-    return Certificate(
-        primal=primal,
-        dual=-floor_minus_dual,
-        gap=gap,
-        relative_gap=_ratio(gap, primal),
-        ridge=level,
-        operator_norm=operator_norm,
-        alignment=inner / bound if bound > 0 else 1.0,
-    )
+    alignment = inner / bound if bound > 0 else 1.0
+    ratio = _ratio(gap, primal)
+    return Certificate(primal, -floor_minus_dual, gap, ratio, 0.0, level, operator_norm, alignment)
 
 
 def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
@@ -129,9 +118,8 @@ def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
         primal = value = 0.0
     value = max(value, 0.0)  # G = 0 is feasible
     gap = primal - value
-    return Certificate(
-        primal, value, gap, _ratio(gap, primal), float(violation), operator_norm=operator_norm
-    )
+    ratio = _ratio(gap, primal)
+    return Certificate(primal, value, gap, ratio, float(violation), None, operator_norm)
 
 
 def project_margin(L: NDArray[np.float64], S: Support, margin: float = 1.0) -> NDArray[np.float64]:
@@ -143,6 +131,7 @@ def project_margin(L: NDArray[np.float64], S: Support, margin: float = 1.0) -> N
     min(x, a - margin) off it. One sort of the column finds which entries exceed.
     """
     support = support_mask(S)
+    L = check_logits(L, support.shape)
     result = np.empty(support.shape)
     width = max(1, 2**20 // len(support))  # columns at a time, to bound the working memory
     for j in range(0, support.shape[1], width):

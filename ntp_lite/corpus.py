@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -34,14 +35,11 @@ class Vocabulary:
     """The token list: position in the list = token id. `len(vocab)` is the paper's V."""
 
     tokens: tuple[str, ...]
-    index: dict[str, int] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        index = {token: i for i, token in enumerate(self.tokens)}
-        if len(index) != len(self.tokens):
-            twice = next(token for token, n in Counter(self.tokens).items() if n > 1)
-            raise ValueError(f"Token {twice!r} stands twice in the vocabulary; list it once.")
-        object.__setattr__(self, "index", index)
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The id of each token."""
+        return {token: i for i, token in enumerate(self.tokens)}
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -131,4 +131,4 @@ def _within_over_total(rows: NDArray[np.float64], classes: NDArray[np.int64]) ->
     np.add.at(means, index, rows)
     within = np.square(rows - (means / size[:, None])[index]).sum()
     total = np.square(rows - rows.mean(axis=0)).sum()
-    return float(within / total) if total > 0 else 0.0
+    return float(within / total) if total != 0 else 0.0  # NaN stays NaN

@@ -16,6 +16,7 @@ from .certificate import (
     Support,
     certify_margin,
     check_limits,
+    nuclear_norm,
     project_dual,
     project_margin,
     spectral_norm,
@@ -125,16 +126,8 @@ def solve_max_margin(
     dual = project_dual(merged.expand(iteration.best_dual), S)
     dual /= max(1.0, spectral_norm(dual))
     certificate = certify_margin(L, dual, S)
-    return MaxMarginResult(
-        L=L,
-        dual=dual,
-        certificate=certificate,
-        history=history,
-        converged=certificate.relative_gap <= tol,
-        n_iter=n_iter,
-        seconds=time.perf_counter() - start,
-        message=message,
-    )
+    seconds, converged = time.perf_counter() - start, certificate.relative_gap <= tol
+    return MaxMarginResult(L, dual, certificate, history, converged, n_iter, seconds, message)
 
 
 class ProxyBounds(NamedTuple):
@@ -221,6 +214,8 @@ class _Iteration:
     def __init__(self, problem: _Merged, device: torch.device | str | None) -> None:
         self.problem = problem
         self.device = torch.device(device or "cpu")
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device is {str(device)!r}, but there is no CUDA here; use 'cpu'.")
         V, m = problem.S.shape
         proxy = problem.S - problem.row_count @ problem.S / problem.row_count.sum()
         self.best_L, self.best_dual = proxy, np.zeros((V, m))
@@ -317,6 +312,8 @@ class _Iteration:
         L -= self.problem.row_count @ L / self.problem.row_count.sum()
         primal = _nuclear_norm(L * D)
         dual = float((G * D)[self.problem.S].sum()) / max(1.0, spectral_norm(G))
+        if primal - max(dual, self.dual) < 1e-6 * primal:
+            primal = nuclear_norm(L * D)  # the Gram matrix gives eight digits only
         if primal < self.primal:
             self.primal, self.best_L = primal, L
         if dual > self.dual:

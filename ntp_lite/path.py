@@ -60,11 +60,16 @@ def solve_ridge(
     Paper: eq. (nuclear-norm form of NTP-UFM). Book: chapters 05 and 08.
     """
     _check(ridge, tol, max_iter)
+    if warm_start is not None and warm_start.L.shape != labels.N.shape:
+        raise ValueError(
+            f"warm_start has shape {warm_start.L.shape}, the labels {labels.N.shape}; "
+            "use a result for the same labels."
+        )
+    start = time.perf_counter()
     top = ridge_max(labels)
     if warm_start is None and ridge < top / 10:
         for stop in top * 0.1 ** np.arange(1, np.ceil(np.log10(top / ridge))):
             warm_start = solve_ridge(labels, stop, max(tol, 1e-2), warm_start, max_iter)
-    start = time.perf_counter()
     L, threshold, n_iter, message = np.zeros(labels.N.shape), 1.0, 0, ""
     if ridge < top:
         L, threshold, n_iter, message = _admm(labels, ridge, tol, warm_start, max_iter)
@@ -72,17 +77,8 @@ def solve_ridge(
     slope = None
     if warm_start is not None and warm_start.ridge != ridge:
         slope = (L - warm_start.L) / np.log(warm_start.ridge / ridge)
-    return RidgeResult(
-        ridge=ridge,
-        L=L,
-        certificate=certificate,
-        n_iter=n_iter,
-        seconds=time.perf_counter() - start,
-        converged=certificate.relative_gap <= tol,
-        message=message,
-        slope=slope,
-        threshold=threshold,
-    )
+    seconds, converged = time.perf_counter() - start, certificate.relative_gap <= tol
+    return RidgeResult(ridge, L, certificate, n_iter, seconds, converged, message, slope, threshold)
 
 
 def ridge_path(

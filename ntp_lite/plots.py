@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import seaborn as sns
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000",
 )  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")  # one more: 72 different pairs
 
 
 def heat_map(
@@ -47,7 +48,7 @@ def heat_map(
 
 def spectrum(ax: Axes, matrices: Mapping[str, ArrayLike], relative: bool = False) -> Axes:
     """Singular values of each named matrix, decreasing; `relative` divides by the largest."""
-    for (name, A), color, marker in zip(matrices.items(), COLORS, MARKERS, strict=False):
+    for (name, A), color, marker in zip(matrices.items(), cycle(COLORS), cycle(MARKERS)):
         s = np.linalg.svd(np.asarray(A, dtype=float), compute_uv=False)
         s = s / s[0] if relative and s[0] > 0 else s
         ax.plot(np.arange(1, len(s) + 1), s, color=color, marker=marker, ms=3, lw=1, label=name)
@@ -67,7 +68,7 @@ def curves(
     logy: bool = True,
 ) -> Axes:
     """Named curves over a common x, told apart by colour and by marker."""
-    for (name, y), color, marker in zip(ys.items(), COLORS, MARKERS, strict=False):
+    for (name, y), color, marker in zip(ys.items(), cycle(COLORS), cycle(MARKERS)):
         ax.plot(np.asarray(x), np.asarray(y), color=color, marker=marker, ms=4, label=name)
     ax.set_xscale("log" if logx else "linear")
     ax.set_yscale("log" if logy else "linear")

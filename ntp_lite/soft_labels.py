@@ -53,6 +53,8 @@ class SoftLabels:
         if tokens.min() < 0 or tokens.max() >= V:
             bad = tokens.min() if tokens.min() < 0 else tokens.max()
             raise ValueError(f"Token id {bad} is outside 0 ... {V - 1}; check vocab_size.")
+        if tokens.dtype == np.uint64:  # would turn sums with int64 into floats
+            tokens = tokens.astype(np.int64)
         n = len(tokens) - c
         table = max(2**20, 4 * n)  # keys below this are counted in a table, others by sorting
         key, bound = tokens[:n].astype(np.int64), V
@@ -94,7 +96,8 @@ class SoftLabels:
         counts = sparse.csc_array(N)
         counts.sum_duplicates()
         data = counts.data
-        for bad, why in ((~np.isfinite(data), "not finite"), (data < 0, "negative")):
+        large = (data > 2**53, "too large to be exact")
+        for bad, why in ((~np.isfinite(data), "not finite"), (data < 0, "negative"), large):
             if bad.any():
                 raise ValueError(f"The count {data[bad][0]} is {why}; counts are 0, 1, 2, ...")
         if (data != np.floor(data)).any():
@@ -178,7 +181,7 @@ class SoftLabels:
 
     def select(self, columns: ArrayLike) -> SoftLabels:
         """The chosen contexts (indices or a boolean mask); pi is renormalised over them."""
-        chosen = np.arange(self.m)[np.asarray(columns)]
+        chosen = np.arange(self.m)[np.asarray(columns)] if np.size(columns) else np.empty(0)
         if chosen.size == 0:
             raise ValueError("select was given no context; choose at least one column.")
         contexts = None if self.contexts is None else self.contexts[chosen]

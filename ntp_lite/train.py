@@ -303,10 +303,14 @@ class _Run:
         self.step += 1
         self.seconds += time.perf_counter() - start
         self.stalled = self.stalled + 1 if self.loss == before else 0
-        if not math.isfinite(self.loss):
+        self.require_finite(self.loss)
+
+    def require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
             raise FloatingPointError(
-                f"The loss is {self.loss} in step {self.step}; the likely cause is a learning rate, "
-                f"{rate:g}, too large for {self.config.optimizer}: try a tenth of it."
+                f"The loss is {loss} in step {self.step}; the likely cause is a learning rate, "
+                f"{self.config.rate(self.step - 1):g}, too large for {self.config.optimizer}: "
+                "try a tenth of it."
             )
 
     def closure(self) -> float:
@@ -339,6 +343,7 @@ class _Run:
         self.sum(values)
         excess, squares = values.tolist()
         objective = excess + self.config.ridge / 2 * (squares + float(W.square().sum()))
+        self.require_finite(objective)
         arrays = self.arrays() if self.metrics else ()
         measured = [float(metric(*arrays)) for metric in self.metrics.values()]
         row = [self.step, self.seconds, excess, objective, *measured]
@@ -350,7 +355,7 @@ class _Run:
         config, objective = self.config, self.history["objective"]
         if not config.tol or not config.ridge or len(objective) < 2:
             return ""
-        if objective[-1] < (1 - 10 * config.tol) * objective[-2]:
+        if abs(objective[-1] - objective[-2]) > 10 * config.tol * objective[-2]:
             return ""
         done = torch.tensor(float(self.certified(self.certify())), device=self.device)
         if self.world > 1:

@@ -137,7 +137,7 @@ def dual_violation(G, S):
 
 
 def _solve(problem, size):
-    if size <= 15:
+    if size <= 12:
         problem.solve(solver="CLARABEL")
     else:
         problem.solve(solver="SCS", eps_abs=1e-7, eps_rel=1e-7, max_iters=50_000)

@@ -121,7 +121,7 @@ def forget_oldest(answer: Any) -> bool:
     ids = np.random.default_rng(1).integers(0, 4, size=90)
     longer = SoftLabels.from_tokens(ids, context_length=3, vocab_size=5)
     shorter = SoftLabels.from_tokens(ids[1:], context_length=2, vocab_size=5)
-    N = longer.N.toarray()
+    N, contexts = longer.N.toarray(), np.asarray(longer.contexts)
 
     def merged(kept: Any, counts: Any) -> Any:
         distinct, where = np.unique(kept, axis=0, return_inverse=True)
@@ -129,7 +129,7 @@ def forget_oldest(answer: Any) -> bool:
         np.add.at(total.T, where.reshape(-1), counts.T)
         return total
 
-    oldest_gone, newest_gone = longer.contexts[:, 1:], longer.contexts[:, :-1]
+    oldest_gone, newest_gone = contexts[:, 1:], contexts[:, :-1]
     return compare(
         answer,
         shorter.N.toarray(),
@@ -145,7 +145,7 @@ def forget_oldest(answer: Any) -> bool:
                 _overwritten(oldest_gone, N)
             ),
         },
-        arguments=(N, longer.contexts),
+        arguments=(N, contexts),
     )
 
 
