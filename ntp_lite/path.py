@@ -65,7 +65,7 @@ def solve_ridge(
             f"warm_start has shape {warm_start.L.shape}, the labels {labels.N.shape}; "
             "use a result for the same labels."
         )
-    start = time.perf_counter()
+    start, cold = time.perf_counter(), warm_start is None
     top = ridge_max(labels)
     if warm_start is None and ridge < top / 10:
         for stop in top * 0.1 ** np.arange(1, np.ceil(np.log10(top / ridge))):
@@ -75,7 +75,7 @@ def solve_ridge(
         L, threshold, n_iter, message = _admm(labels, ridge, tol, warm_start, max_iter)
     certificate = certify_ridge(L, labels, ridge)
     slope = None
-    if warm_start is not None and warm_start.ridge != ridge:
+    if warm_start is not None and not cold and warm_start.ridge != ridge:
         slope = (L - warm_start.L) / np.log(warm_start.ridge / ridge)
     seconds, converged = time.perf_counter() - start, certificate.relative_gap <= tol
     return RidgeResult(ridge, L, certificate, n_iter, seconds, converged, message, slope, threshold)

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from .certificate import Certificate, certify_ridge
 from .decomposition import in_support_logits, split_logits
-from .geometry import support_collapse
+from .geometry import support_collapse, word_context_factors
 from .loss import FactoredExcess
 from .margin import centered_support
 from .soft_labels import SoftLabels
@@ -38,23 +38,16 @@ Metric = Callable[[Array, Array, Array], float]
 BLOCK = 2**20  # logits that exist at once
 FORMAT = "ntp_lite checkpoint 1"
 SAVED = ("history", "step", "seconds", "loss", "stalled")
+LBFGS = {
+    "max_iter": 1, "max_eval": 25, "history_size": 10, "tolerance_grad": 0, "tolerance_change": 0,
+    "line_search_fn": "strong_wolfe",
+}  # fmt: skip
 # Class, default learning rate, options. Without momentum the decay of SGD is decoupled.
 OPTIMIZERS: dict[str, tuple[Any, float, dict[str, Any]]] = {
+    "lbfgs": (optim.LBFGS, 1.0, LBFGS),
     "adam": (optim.Adam, 3e-3, {}),
     "adamw": (optim.AdamW, 3e-3, {}),
     "sgd": (optim.SGD, 1.0, {}),
-    "lbfgs": (
-        optim.LBFGS,
-        1.0,
-        {
-            "max_iter": 1,
-            "max_eval": 25,
-            "history_size": 10,
-            "tolerance_grad": 0,
-            "tolerance_change": 0,
-            "line_search_fn": "strong_wolfe",
-        },
-    ),
 }
 
 
@@ -62,15 +55,15 @@ OPTIMIZERS: dict[str, tuple[Any, float, dict[str, Any]]] = {
 class TrainConfig:
     """How to train. Raises ValueError for values that make no sense.
 
-    ridge : the penalty (ridge/2)(|W|^2 + |H|^2) inside the loss; H are the vectors of all m contexts,
-        for a transformer its last hidden states.
+    ridge : the penalty (ridge/2)(|W|^2 + |H|^2) inside the loss; H are the vectors of all m
+        contexts, for a transformer its last hidden states.
     optimizer : "lbfgs" (strong Wolfe line search), "adam", "adamw" or "sgd". lr : None means 1 for
         "lbfgs" and "sgd", 0.003 for the others.
     weight_decay : decoupled decay of "adamw" and "sgd"; apart from `ridge`, and uncertified.
     steps : at most this many. schedule : "constant", "cosine" (to 0, after 2% of warm-up) or
         "step" (times 0.3 after one half and again after three quarters).
     batch_size : contexts per step, without replacement in each epoch; None is all of them.
-    device : "auto" is CUDA where there is one. dtype : "float32", "float64"; None leaves the model's.
+    device : "auto" is CUDA where there is one. dtype : "float32", "float64"; None: the model's.
     seed : of the batches. A model has its own.
     tol : stop at a certified relative gap <= tol; None: no certificate (an SVD of V x m logits).
     evaluate : the steps that enter the history, or their number (log-spaced).
@@ -137,8 +130,8 @@ class FitResult:
 
     model : the one passed in, trained in place. history : equal-length lists "step", "seconds" (of
     training alone), "excess_loss", "objective" (excess loss + penalty) and one per metric.
-    certificate : `certify_ridge` of the final logits at the ridge, or at |G|_op without one; None if
-    tol=None. converged : ridge > 0 and certified relative gap <= tol. seconds : in all.
+    certificate : `certify_ridge` of the final logits at the ridge, or at |G|_op without one; None
+    if tol=None. converged : ridge > 0 and certified relative gap <= tol. seconds : in all.
     """
 
     model: torch.nn.Module = field(repr=False)
@@ -160,7 +153,7 @@ def fit(
 
     Parameters
     ----------
-    model : UFM, Transformer, or any module with `W` (V, d) and `embeddings(contexts)` -> (d, count).
+    model : UFM, Transformer, or a module with `W` (V, d) and `embeddings(contexts)` (d, count).
     metrics : name -> function of (L, W, H), numpy float64, called at the evaluation steps; see
         `standard_metrics`.
     progress : show a bar with the excess loss and the time left.
@@ -183,8 +176,8 @@ def resume(
 ) -> FitResult:
     """Continue the run that wrote the checkpoint `path`; model, labels and metrics as then.
 
-    The model's parameters are overwritten. On a CPU the trajectory is the uninterrupted one, bit for
-    bit. Raises ValueError if the file is not a whole checkpoint, or one of something else.
+    The model's parameters are overwritten. On a CPU the trajectory is the uninterrupted one, bit
+    for bit. Raises ValueError if the file is not a whole checkpoint, or one of something else.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"No checkpoint at {str(path)!r}.")
@@ -196,12 +189,11 @@ def resume(
         raise ValueError(f"{str(path)!r} is truncated or not a checkpoint: {error}.") from None
     if state.get("format") != FORMAT:
         raise ValueError(f"{str(path)!r} is a safetensors file, but no {FORMAT!r}.")
-    run = _Run(model, labels, TrainConfig(**state["config"] | {"checkpoint": str(path)}), metrics or {})
-    for what, now in (("labels", _fingerprint(labels)), ("sizes", run.sizes())):
+    config = TrainConfig(**state["config"] | {"checkpoint": str(path)})
+    run = _Run(model, labels, config, metrics or {})
+    for what, now in run.identity().items():
         if state[what] != now:
-            raise ValueError(f"{str(path)!r} was written for other {what}: {state[what]}, not {now}.")
-    if list(state["history"]) != list(run.history):
-        raise ValueError(f"{str(path)!r} has {list(state['history'])[4:]}; pass these metrics.")
+            raise ValueError(f"{str(path)!r} is for other {what}: {state[what]}, not {now}.")
     run.restore(tensors, state)
     return run.train(progress)
 
@@ -235,12 +227,14 @@ class _Run:
         else:
             self.contexts = torch.as_tensor(labels.contexts, device=self.device)
         kind, _, options = OPTIMIZERS[config.optimizer]
-        decay = {"weight_decay": config.weight_decay} if config.optimizer in ("adamw", "sgd") else {}
-        self.optimizer = kind(self.parameters, lr=config.rate(0), **options, **decay)
+        if config.optimizer in ("adamw", "sgd"):
+            options = {"weight_decay": config.weight_decay}
+        self.optimizer = kind(self.parameters, lr=config.rate(0), **options)
         self.blocks = self.blocks_of(self.mine)
         names = ("step", "seconds", "excess_loss", "objective", *metrics)
         self.history: dict[str, list[float]] = {name: [] for name in names}
-        self.step, self.stalled, self.seconds, self.loss, self.excess = 0, 0, 0.0, math.inf, math.inf
+        self.step, self.stalled, self.seconds = 0, 0, 0.0
+        self.loss, self.excess = math.inf, math.inf
         self.seen: list[Tensor] = []
         self.epoch = -1
 
@@ -336,9 +330,10 @@ class _Run:
         self.loss, self.excess = values.tolist()
         return self.loss
 
+    @torch.no_grad()
     def evaluate(self) -> None:
         """Append a row to the history; only what was asked for is computed."""
-        W, H = self.model.W.detach(), self.embed(self.mine).detach()
+        W, H = self.model.W.detach(), self.embed(self.mine).detach()  # no gradient is formed
         values = torch.stack([FactoredExcess.apply(W, H, self.blocks), H.square().sum()])
         self.sum(values)
         excess, squares = values.tolist()
@@ -369,10 +364,11 @@ class _Run:
         gap = math.inf if certificate is None else certificate.relative_gap
         return self.config.ridge > 0 and gap <= (self.config.tol or 0)
 
+    @torch.no_grad()
     def arrays(self) -> tuple[Array, Array, Array]:
         """L, W and the whole of H as numpy float64."""
-        H = self.whole(self.embed(self.mine).detach()).double().cpu().numpy()
-        W = self.model.W.detach().double().cpu().numpy()
+        H = self.whole(self.embed(self.mine)).double().cpu().numpy()
+        W = self.model.W.double().cpu().numpy()
         return W @ H, W, H
 
     def embed(self, columns: NDArray[np.int64]) -> Tensor:
@@ -421,9 +417,15 @@ class _Run:
         self.sum(full)
         return full
 
-    def sizes(self) -> dict[str, list[int]]:
-        """Name -> shape of the model's parameters."""
-        return {name: list(p.shape) for name, p in self.model.named_parameters()}
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when a checkpoint is resumed."""
+        N = self.labels.N
+        counts = b"".join(np.int64(part).tobytes() for part in (N.indptr, N.indices, N.data))
+        return {
+            "labels": hashlib.sha256(counts).hexdigest()[:16],
+            "sizes": {name: list(p.shape) for name, p in self.model.named_parameters()},
+            "metrics": list(self.metrics),
+        }
 
     def save(self, path: str) -> None:
         """Replace `path` in one stroke: whoever reads it sees the old state or the new one."""
@@ -432,8 +434,8 @@ class _Run:
         state = _pack(nested, tensors, "")
         for key in self.keys_of_H(tensors):
             tensors[key] = self.whole(tensors[key].to(self.device)).cpu()
-        state |= {"format": FORMAT, "labels": _fingerprint(self.labels), "sizes": self.sizes()}
-        state |= {"config": asdict(self.config)} | {name: getattr(self, name) for name in SAVED}
+        state |= {"format": FORMAT, "config": asdict(self.config)} | self.identity()
+        state |= {name: getattr(self, name) for name in SAVED}
         if self.rank == 0:
             save_file(tensors, f"{path}.tmp", {"ntp_lite": json.dumps(state)})
             with open(f"{path}.tmp", "rb") as file:
@@ -491,11 +493,6 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     return [_unpack(v, tensors) for v in value] if isinstance(value, list) else value
 
 
-def _fingerprint(labels: SoftLabels) -> str:
-    parts = (labels.N.indptr, labels.N.indices, labels.N.data)
-    return hashlib.sha256(b"".join(np.int64(part).tobytes() for part in parts)).hexdigest()[:16]
-
-
 def standard_metrics(
     labels: SoftLabels, *names: str, L_mm: ArrayLike | None = None, ridge: float | None = None
 ) -> dict[str, Metric]:
@@ -507,18 +504,13 @@ def standard_metrics(
     with k >= 2, of L - P_F(L); "operator_norm" |G|_op, "alignment"; "relative_gap" at `ridge`.
     Raises ValueError for a name that is not known or needs L_mm or ridge. Chapters 13 and 14.
     """
-    L_in, proxy = in_support_logits(labels), centered_support(labels)
-
-    def unit(A: Array) -> Array:
-        return A / np.linalg.norm(A)
-
+    L_in, targets = in_support_logits(labels), {"proxy": centered_support(labels)}
     found: dict[str, Metric] = {
         "norm_W": lambda L, W, H: float(np.linalg.norm(W)),
         "norm_H": lambda L, W, H: float(np.linalg.norm(H)),
         "in_support_error": lambda L, W, H: float(
             np.linalg.norm((split_logits(L, labels).in_support - L_in).data)
         ),
-        "cosine_proxy": lambda L, W, H: float((unit(L - L.mean(axis=0)) * unit(proxy)).sum()),
         "collapse": lambda L, W, H: support_collapse(
             split_logits(L, labels).orthogonal, labels
         ).several_tokens,
@@ -528,13 +520,21 @@ def standard_metrics(
     if ridge is not None:
         found["relative_gap"] = lambda L, W, H: certify_ridge(L, labels, ridge).relative_gap
     if L_mm is not None:
-        target = np.asarray(L_mm)
-        U, s, Vt = np.linalg.svd(target, full_matrices=False)
-        words, contexts = unit((U * s) @ U.T), unit((Vt.T * s) @ Vt)
-        found["cosine_mm"] = lambda L, W, H: float((unit(L - L.mean(axis=0)) * unit(target)).sum())
-        found["gram_words"] = lambda L, W, H: float(np.linalg.norm(unit(W @ W.T) - words))
-        found["gram_contexts"] = lambda L, W, H: float(np.linalg.norm(unit(H.T @ H) - contexts))
+        targets["mm"] = np.asarray(L_mm)
+        factors = word_context_factors(L_mm)
+        words, contexts = _unit(factors.W @ factors.W.T), _unit(factors.H.T @ factors.H)
+        found["gram_words"] = lambda L, W, H: float(np.linalg.norm(_unit(W @ W.T) - words))
+        found["gram_contexts"] = lambda L, W, H: float(np.linalg.norm(_unit(H.T @ H) - contexts))
+    found |= {f"cosine_{name}": _cosine_to(target) for name, target in targets.items()}
     unknown = set(names) - set(found)
     if unknown:
         raise ValueError(f"No metric {sorted(unknown)} (without L_mm, ridge?); have {list(found)}.")
     return {name: found[name] for name in names or found}
+
+
+def _cosine_to(target: Array) -> Metric:
+    return lambda L, W, H: float((_unit(L - L.mean(axis=0)) * _unit(target)).sum())
+
+
+def _unit(A: Array) -> Array:
+    return A / (np.linalg.norm(A) or 1.0)

@@ -1,4 +1,4 @@
-"""A small decoder-only transformer whose last hidden states are the context vectors H (chapter 14)."""
+"""A small decoder whose last hidden states are the context vectors H (chapter 14)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
     """Sizes of a decoder.
 
-    V : tokens. context_length : the longest context it reads. d : width, also the dimension of W and
-    H. layers, heads : d must be a multiple of heads. tied : W is the input embedding as well.
+    V : tokens. context_length : the longest context it reads. d : width, also the dimension of W
+    and H. layers, heads : d must be a multiple of heads. tied : W is the input embedding as well.
     positions : add a learned vector per position (without, only the causal mask tells order).
     final_norm : normalise the last hidden states; without it |h_j| is free, as in the UFM.
     """
@@ -64,7 +64,7 @@ class Transformer(nn.Module):
                 f"contexts have shape {tuple(ids.shape)}; give (number of contexts, length) with "
                 f"length <= context_length = {self.config.context_length}."
             )
-        x = F.embedding(ids, self.W if self.tokens is None else self.tokens.weight)
+        x = functional.embedding(ids, self.W if self.tokens is None else self.tokens.weight)
         if self.config.positions:
             x = x + self.places[: ids.shape[1]]
         return self.norm(self.blocks(x)[:, -1]).T
@@ -92,6 +92,6 @@ class Block(nn.Module):
         contexts, positions, d = x.shape
         qkv = self.queries_keys_values(self.norm_attention(x))
         q, k, v = qkv.view(contexts, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.output(mixed.transpose(1, 2).reshape(contexts, positions, d))
         return x + self.mlp(self.norm_mlp(x))

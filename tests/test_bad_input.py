@@ -1,4 +1,4 @@
-"""Bad input: the right exception, one sentence naming the offender and the remedy, nothing written."""
+"""Bad input: the right exception, one sentence with offender and remedy, nothing written."""
 
 from __future__ import annotations
 

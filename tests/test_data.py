@@ -60,7 +60,7 @@ def test_tales_are_already_a_corpus():
     assert len(parts) >= 120 and len(words(tokens)) >= 12_000
     assert coverage(tokens, 300) >= 0.97
     lengths = np.array([len(words(ntp.tokenize(part))) for part in parts])
-    assert 40 <= lengths.min() and lengths.max() <= 500
+    assert lengths.min() >= 40 and lengths.max() <= 500
 
 
 def test_tales_have_their_full_size():
@@ -117,4 +117,5 @@ def test_lily_can_be_checked_by_hand():
     assert contexts.n == len(lines)
     assert positions.min() >= 8 and positions.max() <= 12
     verbs = Counter(line.split()[1] for line in lines)
-    assert {vocab[context[1]]: n for context, n in zip(contexts.contexts, positions, strict=True)} == verbs
+    seconds = [vocab[second] for _, second in contexts.contexts]
+    assert dict(zip(seconds, positions, strict=True)) == verbs

@@ -1,4 +1,4 @@
-"""Two processes under torchrun: the same losses as one, one shared checkpoint, no hang after a death."""
+"""Two processes under torchrun: the losses of one, a shared checkpoint, no hang after a death."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_two_processes_have_the_losses_of_one(two, name):
 
 @pytest.mark.parametrize("name", ["adam", "batches", "lbfgs"])
 def test_one_process_resumes_what_two_began(two, name):
-    """The checkpoint holds all columns: resumed at the end, it is the state two processes reached."""
+    """The checkpoint holds all columns: resumed at its end, it is what two processes reached."""
     model = UFM(LABELS.V, LABELS.m, 6, seed=5)
     resume(two / f"{name}.safetensors", model, LABELS, {"norm": norm_of_L})
     found = json.loads((two / f"{name}.json").read_text())

@@ -29,7 +29,7 @@ def are_balanced_factors(W, H, L, tol=1e-10):
 
 @pytest.mark.parametrize("V, m", [(6, 9), (9, 6), (1, 4), (4, 1)])
 def test_factors_are_balanced_with_the_predicted_gram_matrices(V, m):
-    """L = U Sigma V' gives W = U Sigma^(1/2), H = Sigma^(1/2) V' with Gram (LL')^(1/2), (L'L)^(1/2)."""
+    """W = U Sigma^(1/2), H = Sigma^(1/2) V' have Gram matrices (LL')^(1/2) and (L'L)^(1/2)."""
     L = matrix(V, m)
     W, H, s = ntp.word_context_factors(L)
     assert W.shape == (V, len(s)) and H.shape == (len(s), m)
@@ -73,9 +73,7 @@ def test_equal_supports_have_equal_context_vectors_and_equal_rows_equal_words():
 
 def test_cosines_pair_by_pair():
     X, Y = matrix(4, 5), matrix(4, 3, seed=1)
-    expected = [
-        [x @ y / (np.linalg.norm(x) * np.linalg.norm(y)) for y in Y.T] for x in X.T
-    ]
+    expected = [[x @ y / (np.linalg.norm(x) * np.linalg.norm(y)) for y in Y.T] for x in X.T]
     np.testing.assert_allclose(ntp.cosine_similarity(X, Y), expected, atol=1e-14)
     own = ntp.cosine_similarity(X)
     np.testing.assert_allclose(own, ntp.cosine_similarity(X, X), atol=1e-15)
@@ -110,7 +108,7 @@ def test_collapse_by_the_formula():
     expected = {}
     for name, groups in classes.items():
         within = sum(((X[:, g] - X[:, g].mean(axis=1, keepdims=True)) ** 2).sum() for g in groups)
-        chosen = X[:, sum(groups, [])]
+        chosen = X[:, [j for group in groups for j in group]]
         total = ((chosen - chosen.mean(axis=1, keepdims=True)) ** 2).sum()
         expected[name] = within / total
     result = ntp.support_collapse(X, labels)

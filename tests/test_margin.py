@@ -223,9 +223,10 @@ def test_dropping_the_difference_of_two_equal_columns_lowers_the_norm(V, m, seed
     averaged = L.copy()
     averaged[:, :2] = L[:, :2].mean(axis=1, keepdims=True)
     assert nuclear_norm(averaged) < nuclear_norm(L) - 1e-12
-    doubled = L.copy()  # mutation: replacing both by one of them may raise the norm
-    doubled[:, 1] = L[:, 0] * 3
-    assert nuclear_norm(np.column_stack([L[:, 0], L])) > nuclear_norm(L)
+    # Mutation: keeping the larger of the two columns twice does not lower it in general.
+    larger = L.copy()
+    larger[:, :2] = 10 * L[:, :1]
+    assert not nuclear_norm(larger) < nuclear_norm(np.column_stack([10 * L[:, 0], L[:, 1:]]))
 
 
 # ---------------------------------------------------------------- invariances
@@ -345,7 +346,10 @@ def test_ctrl_c_returns_the_best_certified_point(stop_at):
         if len(seen) == stop_at:
             raise KeyboardInterrupt
 
-    result = ntp.solve_max_margin(UNEVEN, tol=1e-14, callback=press_ctrl_c)
+    try:
+        result = ntp.solve_max_margin(UNEVEN, tol=1e-14, callback=press_ctrl_c)
+    except KeyboardInterrupt:  # would end the whole test run
+        pytest.fail("Ctrl-C lost the best point")
     assert len(seen) == stop_at
     assert not result.converged and "interrupted" in result.message
     assert result.n_iter == seen[-1].n_iter

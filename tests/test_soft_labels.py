@@ -51,11 +51,10 @@ def test_from_tokens_equals_a_brute_force_count(text):
         assert not same_as_brute_force(shorter, ids, context_length, V)
 
 
-@pytest.mark.parametrize("context_length, V", [(2, 50), (12, 50)])
+@pytest.mark.parametrize("context_length, V", [(2, 50), (12, 50)])  # 17 and 73 bits
 def test_from_tokens_on_a_longer_text(context_length, V):
     ids = np.random.default_rng(0).geometric(0.2, size=3000) % V
     labels = ntp.SoftLabels.from_tokens(ids, context_length, V)
-    assert V ** (context_length + 1) < 2**63 or context_length == 12
     assert same_as_brute_force(labels, ids, context_length, V)
 
 

@@ -1,4 +1,4 @@
-"""The trainer against independent truths: autograd, the convex solver, its own uninterrupted run."""
+"""The trainer against independent truths: autograd, the convex solver, an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def test_loss_and_gradients_equal_those_of_dense_logits(monkeypatch, block, devi
     dense.backward()
     value = FactoredExcess.apply(*it.parameters, it.blocks) * 3
     value.backward()
-    tight = {"rtol": 1e-10, "atol": 1e-13} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-6}
+    exact = dtype == torch.float64
+    tight = {"rtol": 1e-10, "atol": 1e-13} if exact else {"rtol": 1e-4, "atol": 1e-6}
     torch.testing.assert_close(value, dense, **tight)
     torch.testing.assert_close(it.parameters[0].grad, W.grad, **tight)
     torch.testing.assert_close(it.parameters[1].grad, H.grad, **tight)
@@ -101,6 +102,18 @@ def test_lbfgs_reaches_the_convex_optimum(device, d):
     np.testing.assert_allclose(model.logits().detach().cpu().numpy(), best.L, atol=0.1)
     W, H = (p.detach().cpu() for p in (model.W, model.H))
     torch.testing.assert_close(W.T @ W, H @ H.T, rtol=0, atol=2e-2 * float(W.square().sum()))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+@pytest.mark.parametrize("factor", [2.0, 0.9, 0.1])
+def test_around_ridge_max_and_from_near_the_saddle(factor, scale):
+    """Above ridge_max the optimum is zero, below it the origin is a saddle to be left."""
+    ridge = factor * ntp.ridge_max(LABELS)
+    model = ufm(scale=scale)
+    assert fit(model, LABELS, TrainConfig(ridge=ridge, tol=1e-3)).converged
+    best = ntp.solve_ridge(LABELS, ridge)
+    nuclear = np.linalg.norm(model.logits().detach().numpy(), "nuc")
+    assert nuclear == pytest.approx(np.linalg.norm(best.L, "nuc"), rel=0.1, abs=0.05)
 
 
 def test_float32_is_certified_in_float64(device):
@@ -283,7 +296,8 @@ def same_history(a: dict[str, list[float]], b: dict[str, list[float]]) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_kill_and_resume_is_the_uninterrupted_run(tmp_path, name):
     path = tmp_path / "run.safetensors"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    folders = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    environment = os.environ | {"PYTHONPATH": folders}
     done = subprocess.run([sys.executable, "-c", KILLED, path, name], env=environment, timeout=120)
     assert done.returncode == -signal.SIGKILL
     resumed, whole = ufm(seed=9), ufm()  # the start of the resumed model must not matter
@@ -343,11 +357,11 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     fit(ufm(), LABELS, TrainConfig(steps=3, checkpoint=str(path)))
     other = ntp.random_soft_labels(V=12, m=31, support_size=3, seed=5)
-    with pytest.raises(ValueError, match="written for other labels"):
+    with pytest.raises(ValueError, match="is for other labels"):
         resume(path, ufm(), other)
-    with pytest.raises(ValueError, match="written for other sizes"):
+    with pytest.raises(ValueError, match="is for other sizes"):
         resume(path, ufm(d=5), LABELS)
-    with pytest.raises(ValueError, match="pass these metrics"):
+    with pytest.raises(ValueError, match="is for other metrics"):
         resume(path, ufm(), LABELS, {"squares": squares})
 
 

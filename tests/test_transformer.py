@@ -68,7 +68,7 @@ def test_start_depends_on_seed_alone_and_leaves_the_global_generator():
 
 def test_without_the_last_norm_lengths_are_free():
     spread = [
-        float(Transformer(replace(SMALL, final_norm=norm)).embeddings(CONTEXTS).norm(dim=0).std())
+        Transformer(replace(SMALL, final_norm=norm)).embeddings(CONTEXTS).norm(dim=0).std().item()
         for norm in (True, False)
     ]
     assert spread[0] < 1e-3 < 0.05 < spread[1]

@@ -94,9 +94,7 @@ def path_alignment(answer: Callable[..., Any]) -> bool:
     # An overflow is what this second try looks for: its warning would say nothing new.
     with np.errstate(all="ignore"):
         try:
-            stable = compare_quietly(
-                value_of(answer, large.copy(), P.copy(), PI.copy()), expected
-            )
+            stable = compare_quietly(value_of(answer, large.copy(), P.copy(), PI.copy()), expected)
         except NoAnswerError:
             stable = False
     if not stable:

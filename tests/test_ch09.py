@@ -1,0 +1,234 @@
+"""Chapter 09, words and contexts as vectors: each theorem by an independent truth; checkers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+import ntp_lite as ntp
+from ntp_lite import checks
+
+
+def balanced_by_descent(L, seed, d=4, steps=4000):
+    """Balanced factors of L without a singular value decomposition.
+
+    Starts at an unbalanced split and follows the energy down over all invertible changes of
+    basis M = exp(-t (W'W - HH')): it stops where W'W = HH'.
+    """
+    rng = np.random.default_rng(seed)
+    W, H = rng.normal(size=(len(L), d)), None
+    W = L @ rng.normal(size=(L.shape[1], d))
+    H = np.linalg.lstsq(W, L, rcond=None)[0]
+    for _ in range(steps):
+        D = W.T @ W - H @ H.T
+        step = np.eye(d) - 0.05 / max(1.0, np.linalg.norm(D, 2)) * D
+        W, H = W @ step, np.linalg.solve(step, H)
+    return W, H
+
+
+def low_rank(seed, V=6, m=9, rank=4):
+    rng = np.random.default_rng(seed)
+    L = rng.normal(size=(V, rank)) @ rng.normal(size=(rank, m))
+    return L / np.linalg.norm(L, 2)
+
+
+# --- Theorems ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mutation", ["none", "unbalanced", "no root", "wrong axis"])
+def test_gram_matrices_are_functions_of_the_logits(mutation):
+    """Theorem label: thm-words-contexts-gram
+
+    Truth: factors balanced by descent on the energy, roots by scipy's Schur method. Mutations:
+    unbalanced factors, LL' without the root, contexts in place of words.
+    """
+    L = low_rank(0, V=6, m=6)
+    W, H = balanced_by_descent(L, seed=1)
+    assert np.allclose(W @ H, L, atol=1e-8)
+    if mutation == "unbalanced":
+        W, H = W * [1, 1, 1, 3], H / np.array([[1], [1], [1], [3]])
+    words = L @ L.T if mutation == "no root" else np.real(sqrtm(L @ L.T))
+    contexts = np.real(sqrtm(L.T @ L))
+    if mutation == "wrong axis":
+        words, contexts = contexts, words
+    holds = np.allclose(W @ W.T, words, atol=1e-4) and np.allclose(H.T @ H, contexts, atol=1e-4)
+    assert holds == (mutation == "none")
+
+
+@pytest.mark.parametrize("mutation", ["none", "unbalanced", "other logits"])
+def test_balanced_factors_are_unique_up_to_a_rotation(mutation):
+    """Theorem label: thm-words-contexts-gram
+
+    Two descents from different starts; the best orthogonal map from one to the other. Mutations:
+    the second pair unbalanced, or of permuted logits.
+    """
+    L = low_rank(2)
+    W_a, H_a = balanced_by_descent(L, seed=3)
+    W_b, H_b = balanced_by_descent(L, seed=4)
+    assert np.abs(W_a - W_b).max() > 0.1
+    if mutation == "unbalanced":
+        W_b, H_b = 2 * W_b, H_b / 2
+    if mutation == "other logits":
+        H_b = H_b[:, ::-1]
+    Z_a, Z_b = np.hstack([W_a.T, H_a]), np.hstack([W_b.T, H_b])
+    U, _, Vt = np.linalg.svd(Z_b @ Z_a.T)
+    assert np.allclose(U @ Vt @ Z_a, Z_b, atol=1e-3) == (mutation == "none")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_roots_of_near_matrices(seed):
+    """Theorem label: lem-words-contexts-root
+
+    Random matrices, singular ones included; roots by scipy. Mutation: a Lipschitz bound without
+    the square on the left is false for matrices near zero.
+    """
+    rng = np.random.default_rng(seed)
+    A, B = rng.normal(size=(5, 3)), rng.normal(size=(5, rng.integers(1, 6)))
+    X, Y = A @ A.T, A @ A.T + 10.0 ** -rng.integers(0, 6) * B @ B.T
+    root_X, root_Y = (np.real(sqrtm(M + 1e-15 * np.eye(5))) for M in (X, Y))
+    nuclear = np.linalg.norm(X - Y, "nuc")
+    assert np.linalg.norm(root_X - root_Y) ** 2 <= nuclear * (1 + 1e-6) + 1e-12
+    tiny = 1e-6
+    assert not np.sqrt(tiny) - 0 <= tiny  # the unsquared claim, 1 x 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_near_logits_have_near_geometry(seed):
+    """Theorem label: thm-words-contexts-near
+
+    Mutation: geometry as near as the logits themselves (no root on the left), refuted by two
+    matrices of rank one.
+    """
+    rng = np.random.default_rng(seed)
+    L = low_rank(seed)
+    M = L + 10.0 ** -rng.integers(0, 5) * rng.normal(size=L.shape)
+    L, M = L / np.linalg.norm(L), M / np.linalg.norm(M)
+    apart = np.linalg.norm(L - M)
+    f, g = (ntp.word_context_factors(A, tol=1e-12) for A in (L, M))
+    assert np.linalg.norm(f.W @ f.W.T - g.W @ g.W.T) ** 2 <= 2 * apart
+    assert np.linalg.norm(f.H.T @ f.H - g.H.T @ g.H) ** 2 <= 2 * apart
+
+
+def test_the_bound_without_the_root_is_false():
+    """Theorem label: thm-words-contexts-near"""
+    c, s = np.cos(0.1), np.sin(0.1)
+    L, M = np.array([[1.0, 0.0], [0, 0]]), np.array([[c, s], [0, 0]])
+    difference = np.outer([1, 0], [1, 0]) - np.outer([c, s], [c, s])  # (L'L)^(1/2) - (M'M)^(1/2)
+    assert not np.linalg.norm(difference) <= np.linalg.norm(L - M)
+    assert np.linalg.norm(difference) ** 2 <= 2 * np.linalg.norm(L - M)
+
+
+def test_the_path_approaches_the_predicted_geometry():
+    """Theorem label: thm-words-contexts-near
+
+    Along a certified path the cosines of words approach those of L_mm. Mutation: those of the
+    proxy, which stay away, and of permuted contexts.
+    """
+    S = np.array([[1, 0, 0, 1], [1, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 0]])
+    labels = ntp.SoftLabels.from_counts(S * np.array([[3], [1], [2], [5]]))
+
+    def cosines(L):
+        return ntp.cosine_similarity(ntp.word_context_factors(L).W.T)
+
+    path = ntp.ridge_path(labels, [1e-3, 1e-6, 1e-9], tol=1e-6)
+    assert all(point.converged for point in path)
+    targets = {
+        "L_mm": ntp.solve_max_margin(labels, tol=1e-9).L,
+        "proxy": ntp.centered_support(labels),
+        "permuted": ntp.solve_max_margin(labels, tol=1e-9).L[[3, 0, 1, 2]],
+    }
+    errors = {
+        name: [np.abs(cosines(p.L) - cosines(T)).max() for p in path] for name, T in targets.items()
+    }
+    assert errors["L_mm"][0] > errors["L_mm"][1] > errors["L_mm"][2]
+    assert errors["L_mm"][2] < 0.5 * errors["proxy"][2]
+    assert errors["permuted"][2] > 5 * errors["L_mm"][2]
+
+
+def test_cosine_of_a_zero_column_is_zero():
+    X = np.array([[1.0, 0, 1], [0, 0, 1]])
+    assert np.allclose(ntp.cosine_similarity(X)[1], 0)
+
+
+# --- Checkers ---------------------------------------------------------------------------------
+
+
+def verdict(checker, answer, capsys):
+    right = checker(answer)
+    return right, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "checker", [checks.ch09.word_gram, checks.ch09.cross_cosines, checks.ch09.rotation]
+)
+def test_stubs_only_remind(checker, capsys):
+    right, text = verdict(checker, lambda *args: ..., capsys)
+    assert right is False and "replace the ..." in text
+
+
+def svd(L):
+    return np.linalg.svd(L, full_matrices=False)
+
+
+def word_roots(L):
+    W, H = ntp.balanced_factors(L)
+    return np.linalg.norm(W, axis=1)[:, None], np.linalg.norm(H, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda L: (svd(L)[0] * svd(L)[1]) @ svd(L)[0].T, "Right"),
+        (lambda L: np.real(sqrtm(L @ L.T)), "Right"),
+        (lambda L: ntp.balanced_factors(L)[0] @ ntp.balanced_factors(L)[0].T, "Right"),
+        (lambda L: L @ L.T, "without the square root"),
+        (lambda L: np.sqrt(np.maximum(L @ L.T, 0)), "roots of entries"),
+        (lambda L: (svd(L)[2].T * svd(L)[1]) @ svd(L)[2], "contexts' inner products"),
+        (lambda L: svd(L)[0][:, :3] @ svd(L)[0][:, :3].T, "no singular values"),
+        (lambda L: (svd(L)[0] * np.sqrt(svd(L)[1])) @ svd(L)[0].T, "one root too many"),
+        (lambda L: svd(L)[0][:, :3] * np.sqrt(svd(L)[1][:3]), "return their inner products"),
+        (lambda L: None, "None"),
+    ],
+)
+def test_word_gram_checker(answer, message, capsys):
+    # Roots of tiny eigenvalues lose half of their digits: no warning matters here.
+    with np.errstate(all="ignore"):
+        right, text = verdict(checks.ch09.word_gram, answer, capsys)
+    assert right is (message == "Right") and message in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda L: L / word_roots(L)[0] / word_roots(L)[1], "Right"),
+        (lambda L: L, "both lengths"),
+        (
+            lambda L: L / np.linalg.norm(L, axis=1)[:, None] / np.linalg.norm(L, axis=0),
+            "rows and columns of L",
+        ),
+        (lambda L: L / word_roots(L)[0], "only the words'"),
+        (lambda L: L / word_roots(L)[1], "only the contexts'"),
+        (lambda L: L / word_roots(L)[0] ** 2 / word_roots(L)[1] ** 2, "squared lengths"),
+        (lambda L: (L / word_roots(L)[0] / word_roots(L)[1]).T, "transposed"),
+    ],
+)
+def test_cross_cosines_checker(answer, message, capsys):
+    right, text = verdict(checks.ch09.cross_cosines, answer, capsys)
+    assert right is (message == "Right") and message in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda W, H, X, Y: np.linalg.lstsq(W, X, rcond=None)[0], "Right"),
+        (lambda W, H, X, Y: H @ np.linalg.pinv(Y), "Right"),
+        (lambda W, H, X, Y: np.linalg.lstsq(X, W, rcond=None)[0], "transpose it"),
+        (lambda W, H, X, Y: W.T @ X, "not the identity"),
+        (lambda W, H, X, Y: np.eye(3), "entries are wrong"),
+        (lambda W, H, X, Y: W, "shape"),
+    ],
+)
+def test_rotation_checker(answer, message, capsys):
+    right, text = verdict(checks.ch09.rotation, answer, capsys)
+    assert right is (message == "Right") and message in text
