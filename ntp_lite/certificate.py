@@ -7,13 +7,14 @@ a duality gap: primal minus dual value, an upper bound on how far from optimal t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.special import entr
 
-from .loss import check_logits, excess_loss
+from .loss import as_array, check_logits
 from .soft_labels import SoftLabels
 
 Support: TypeAlias = SoftLabels | ArrayLike | sparse.sparray  # labels, or their matrix S (V, m)
@@ -60,38 +61,38 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     Values are reported minus Hc, in nats; `relative_gap = gap / (primal - Hc)`.
     Raises ValueError for ridge <= 0, a wrong shape, NaN or infinity. This book; chapter 05.
     """
-    if ridge is not None and not (ridge > 0 and np.isfinite(ridge)):
-        raise ValueError(f"ridge is {ridge}; use a positive number, or None for |G|_op.")
-    logits = check_logits(L, labels.N.shape)
-    rows, pi, P = labels.N.indices, labels.pi, labels.P.data
-    columns = np.repeat(np.arange(labels.m), labels.support_sizes)
-    shifted = logits - logits.max(axis=0)
-    log_Q = shifted - np.log(np.exp(shifted).sum(axis=0))
-    # On the support use P - Q = -P expm1(x), x = log(Q/P): exact also where Q is close to P.
-    x = log_Q[rows, columns] - np.log(P)
-    Q_off = np.exp(log_Q)
-    Q_off[rows, columns] = 0.0
-    G = -Q_off * pi
-    G[rows, columns] = -pi[columns] * P * np.expm1(x)
-    operator_norm = spectral_norm(G)
-    norm = nuclear_norm(logits)
+    if ridge is not None:
+        check_ridge(ridge)
+    logits, pi, on = check_logits(L, labels.N.shape), labels.pi, labels.entries
+    highest = logits.max(axis=0)
+    Q = np.exp(logits - highest)  # to be normalised; off the support only
+    Q[on] = 0.0
+    # Near the optimum Q is close to P: on the support everything is written in x = log(Q/P), and
+    # with the longest floats there are, so that gaps near 1e-12 keep their digits.
+    counts = labels.N.data.astype(np.longdouble)
+    log_P = np.log(counts / labels.support_sums(counts)[on[1]])
+    logits_on = logits[on].astype(np.longdouble) - highest[on[1]]
+    total = labels.support_sums(np.exp(logits_on)) + Q.sum(axis=0)
+    x = logits_on - np.log(total)[on[1]] - log_P
+    change, weight = np.expm1(x), counts / labels.n  # Q/P - 1 and pi_j P[z,j]
+    Q /= total.astype(np.float64)
+    G = -Q * pi
+    G[on] = -weight * change
+    norm, operator_norm = float(np.linalg.norm(logits, "nuc")), spectral_norm(G)
     level = operator_norm if ridge is None else float(ridge)
     theta = 1.0 if operator_norm <= level else level / operator_norm
-    # Hc - H(Q_theta), column by column: y = relative change of P on the support.
-    y = theta * np.expm1(x)
-    on_support = pi[columns] * P * (y * np.log(P) + (1 + y) * np.log1p(y))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        off_support = np.where(Q_off > 0, theta * Q_off * (np.log(theta) + log_Q), 0.0)
-    floor_minus_dual = float(on_support.sum() + (off_support.sum(axis=0) * pi).sum())
-    primal = float(excess_loss(logits, labels)) + level * norm
-    inner = float((G * logits).sum())
-    bound = operator_norm * norm
+    primal = float((weight * (change - x)).sum() + Q.sum(axis=0) @ pi) + level * norm
+    # Hc - H(Q_theta), with Q_theta = P (1 + y) on the support and theta Q off it.
+    y = theta * change
+    log_ratio = np.log1p(np.maximum(y, np.finfo(y.dtype).epsneg - 1))  # finite where Q underflows
+    on_support = weight * (y * log_P + (1 + y) * log_ratio)
+    dual = float(entr(theta * Q).sum(axis=0) @ pi - on_support.sum())
+    inner, bound = float((G * logits).sum()), operator_norm * norm
     # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
-    gap = primal + floor_minus_dual if theta < 1 else level * norm - inner
-    gap = max(gap, 0.0)
+    gap = max(primal - dual if theta < 1 else level * norm - inner, 0.0)
     alignment = inner / bound if bound > 0 else 1.0
-    ratio = _ratio(gap, primal)
-    return Certificate(primal, -floor_minus_dual, gap, ratio, 0.0, level, operator_norm, alignment)
+    ratio = relative(gap, primal)
+    return Certificate(primal, dual, gap, ratio, 0.0, level, operator_norm, alignment)
 
 
 def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
@@ -111,14 +112,14 @@ def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
     cone = project_dual(G, support)
     violation = np.linalg.norm(feasible - given) + np.linalg.norm(cone - G)
     feasible -= feasible.mean(axis=0)  # keeps the margins, cannot raise the norm
-    primal = nuclear_norm(feasible)
+    primal = float(np.linalg.norm(feasible, "nuc"))
     operator_norm = spectral_norm(cone)
     value = float(cone[support].sum()) / max(1.0, operator_norm)
     if primal < 1e-12 * support.size**0.5:  # no margins at all: every k_j = V, or V = 1
         primal = value = 0.0
     value = max(value, 0.0)  # G = 0 is feasible
     gap = primal - value
-    ratio = _ratio(gap, primal)
+    ratio = relative(gap, primal)
     return Certificate(primal, value, gap, ratio, float(violation), None, operator_norm)
 
 
@@ -135,23 +136,15 @@ def project_margin(L: NDArray[np.float64], S: Support, margin: float = 1.0) -> N
     result = np.empty(support.shape)
     width = max(1, 2**20 // len(support))  # columns at a time, to bound the working memory
     for j in range(0, support.shape[1], width):
-        columns = slice(j, j + width)
-        result[:, columns] = _project_columns(L[:, columns], support[:, columns], margin)
+        x, on = L[:, j : j + width], support[:, j : j + width]
+        raised = -np.sort(-np.where(on, -np.inf, x + margin), axis=0)
+        sums = np.cumsum(np.vstack([np.where(on, x, 0.0).sum(axis=0), raised]), axis=0)
+        # means[i] is a with the i largest raised entries; it is right once the next one is <= a.
+        means = sums / (on.sum(axis=0) + np.arange(len(sums))[:, None])
+        right = (np.pad(raised, ((0, 1), (0, 0)), constant_values=-np.inf) <= means).argmax(axis=0)
+        a = np.take_along_axis(means, right[None], axis=0)
+        result[:, j : j + width] = np.where(on, a, np.minimum(x, a - margin))
     return result
-
-
-def _project_columns(
-    L: NDArray[np.float64], support: NDArray[np.bool_], margin: float
-) -> NDArray[np.float64]:
-    raised = -np.sort(-np.where(support, -np.inf, L + margin), axis=0)
-    on_support = np.where(support, L, 0.0).sum(axis=0)
-    sums = np.vstack([on_support, on_support + np.cumsum(raised, axis=0)])
-    # means[i] is a when the i largest raised entries are included; it is right once the next <= a.
-    means = sums / (support.sum(axis=0) + np.arange(len(sums))[:, None])
-    following = np.vstack([raised, np.full(L.shape[1], -np.inf)])
-    right = (following <= means).argmax(axis=0)
-    a = np.take_along_axis(means, right[None], axis=0)[0]
-    return np.where(support, a, np.minimum(L, a - margin))
 
 
 def project_dual(G: NDArray[np.float64], S: Support) -> NDArray[np.float64]:
@@ -165,8 +158,7 @@ def project_dual(G: NDArray[np.float64], S: Support) -> NDArray[np.float64]:
 
 def support_mask(S: Support) -> NDArray[np.bool_]:
     """S as a dense boolean (V, m) array; ValueError unless each column has a token and S is 0/1."""
-    matrix: Any = S.S if isinstance(S, SoftLabels) else S
-    dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    dense = as_array(S.S if isinstance(S, SoftLabels) else S)
     if dense.ndim != 2:
         raise ValueError(f"S must be a (V, m) matrix, not an array of shape {dense.shape}.")
     if dense.dtype != bool and not np.isin(dense, (0, 1)).all():
@@ -177,19 +169,23 @@ def support_mask(S: Support) -> NDArray[np.bool_]:
     return mask
 
 
+def singular_values(A: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ascending, from the smaller Gram matrix: fast, right to 1e-8 of the largest or better."""
+    scale = np.abs(A).max() or 1.0  # entries near 1e-170 would square to zero
+    A = A / scale
+    gram = A @ A.T if A.shape[0] <= A.shape[1] else A.T @ A
+    return scale * np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))
+
+
 def spectral_norm(A: NDArray[np.float64]) -> float:
-    """|A|_op, the largest singular value, from the smaller Gram matrix."""
-    scale = float(np.abs(A).max(initial=0.0))
-    if scale == 0.0:
-        return 0.0
-    scaled = A / scale  # entries near 1e-170 would square to zero
-    gram = scaled @ scaled.T if A.shape[0] <= A.shape[1] else scaled.T @ scaled
-    return scale * float(np.sqrt(np.linalg.eigvalsh(gram)[-1]))
+    """|A|_op, the largest singular value."""
+    return float(singular_values(A)[-1])
 
 
-def nuclear_norm(A: NDArray[np.float64]) -> float:
-    """|A|_*, the sum of singular values."""
-    return float(np.linalg.svd(A, compute_uv=False).sum())
+def check_ridge(ridge: float) -> None:
+    """ValueError unless the ridge is positive and finite."""
+    if not 0 < ridge < np.inf:
+        raise ValueError(f"ridge is {ridge}; use a positive number, below ridge_max(labels).")
 
 
 def check_limits(tol: float, max_iter: int) -> None:
@@ -200,5 +196,6 @@ def check_limits(tol: float, max_iter: int) -> None:
         raise ValueError(f"max_iter is {max_iter}; use 1 or more.")
 
 
-def _ratio(gap: float, primal: float) -> float:
+def relative(gap: float, primal: float) -> float:
+    """gap / primal, with 0/0 = 0."""
     return 0.0 if gap == 0 else (gap / primal if primal > 0 else float("inf"))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,14 @@ BUNDLED = ("lily", "primer", "tales")
 SEPARATOR = "<sep>"
 UNKNOWN = "<unk>"
 
-# A token is a word (with inner apostrophes) or one punctuation mark; nothing else is kept.
-_TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-
 
 def tokenize(text: str) -> list[str]:
-    """Lower-case words and single punctuation marks, in reading order.
+    """Lower-case words (with inner apostrophes) and single punctuation marks, in reading order.
 
     >>> tokenize('Mia said, "It\\'s hot!"')
     ['mia', 'said', ',', '"', "it's", 'hot', '!', '"']
     """
-    return _TOKEN.findall(text.lower())
+    return re.findall(r"\w+(?:['’]\w+)*|[^\w\s]", text.lower())
 
 
 @dataclass(frozen=True)
@@ -48,19 +44,14 @@ class Vocabulary:
         return self.tokens[i]
 
     def encode(self, tokens: str | Iterable[str]) -> NDArray[np.int64]:
-        """Token ids; a token outside the vocabulary becomes `<unk>`.
-
-        Raises ValueError if a token is outside and the vocabulary has no `<unk>`.
-        """
-        words = tokenize(tokens) if isinstance(tokens, str) else tokens
+        """Token ids; others become `<unk>`, or raise ValueError if the vocabulary has none."""
+        words = tokenize(tokens) if isinstance(tokens, str) else list(tokens)
         unknown = self.index.get(UNKNOWN, -1)
-        ids = [(self.index.get(word, unknown), word) for word in words]
-        for i, word in ids:
-            if i < 0:
-                raise ValueError(
-                    f"Token {word!r} is not in the vocabulary, which has no {UNKNOWN}."
-                )
-        return np.array([i for i, _ in ids], dtype=np.int64)
+        ids = [self.index.get(word, unknown) for word in words]
+        if -1 in ids:
+            word = words[ids.index(-1)]
+            raise ValueError(f"Token {word!r} is not in the vocabulary, which has no {UNKNOWN}.")
+        return np.array(ids, dtype=np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The tokens of `ids`, joined by spaces."""
@@ -86,59 +77,47 @@ def load_corpus(
     ids : (length,) int64 token ids.  vocab : Vocabulary; special tokens first, then words by
         decreasing frequency (ties alphabetically).
 
-    Raises
-    ------
-    ValueError for an unknown name, an empty text, a text that is not UTF-8, or max_vocab < 3;
-    FileNotFoundError for a missing file; OSError if the data set cannot be reached.
+    Raises ValueError for an unknown name, a folder, an empty text, a text that is not UTF-8,
+    max_vocab < 3 or max_stories < 1; FileNotFoundError for a missing file; OSError if the data
+    set cannot be reached.
     """
     if max_vocab is not None and max_vocab < 3:
         raise ValueError(
-            f"max_vocab is {max_vocab}; use at least 3 ({SEPARATOR}, {UNKNOWN}, a word)."
+            f"max_vocab is {max_vocab}; use 3 ({SEPARATOR}, {UNKNOWN}, a word) or more."
         )
     if max_stories is not None and max_stories < 1:
         raise ValueError(f"max_stories is {max_stories}; use 1 or more, or None for all.")
-    stories = [tokenize(story) for story in _read_stories(name, max_stories)]
-    stories = [story for story in stories if story][:max_stories]
+    read = _tinystories(max_stories or 10_000) if name == "tinystories" else _read_stories(name)
+    stories = [words for words in map(tokenize, read) if words][:max_stories]
     if not stories:
         raise ValueError(f"The text {str(name)!r} is empty; give a text with at least one word.")
-    counts = Counter(token for story in stories for token in story)
-    words = sorted(counts, key=lambda token: (-counts[token], token))
+    counts = Counter(word for story in stories for word in story)
+    words = sorted(counts, key=lambda word: (-counts[word], word))
     special = [SEPARATOR] if len(stories) > 1 else []
     if max_vocab is not None and len(words) + len(special) > max_vocab:
         special.append(UNKNOWN)
         words = words[: max_vocab - len(special)]
     vocab = Vocabulary((*special, *words))
-    joined = list(stories[0])
-    for story in stories[1:]:
-        joined.append(SEPARATOR)
-        joined.extend(story)
-    return vocab.encode(joined), vocab
+    joined = [token for story in stories for token in (SEPARATOR, *story)]
+    return vocab.encode(joined[1:]), vocab
 
 
-def _read_stories(name: str | Path, max_stories: int | None) -> Sequence[str]:
-    if name in BUNDLED:
-        text = (resources.files("ntp_lite") / "data" / f"{name}.txt").read_text("utf-8")
-        return _split_stories(text)
-    if name == "tinystories":
-        return _tinystories(max_stories or 10_000)
-    path = Path(name)
+def _read_stories(name: str | Path) -> list[str]:
+    bundled = Path(__file__).parent / "data" / f"{name}.txt"
+    path = bundled if name in BUNDLED else Path(name)
+    if path.is_dir():
+        raise ValueError(f"{str(name)!r} is a folder; give the path of a text file.")
+    if not path.exists() and path.name == name and not path.suffix:
+        known = ", ".join((*BUNDLED, "tinystories"))
+        raise ValueError(f"Unknown corpus {name!r}; use one of {known}, or a path to a text file.")
     if not path.exists():
-        if isinstance(name, str) and not path.suffix and len(path.parts) == 1:
-            known = ", ".join((*BUNDLED, "tinystories"))
-            raise ValueError(
-                f"Unknown corpus {name!r}; use one of {known}, or a path to a text file."
-            )
         raise FileNotFoundError(f"No file at {str(name)!r}; check the path of your text.")
     try:
-        return _split_stories(path.read_text("utf-8-sig"))
+        return re.split(r"\n\s*\n", path.read_text("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{str(name)!r} is not UTF-8 (byte {error.start}); save the text as UTF-8 first."
         ) from None
-
-
-def _split_stories(text: str) -> list[str]:
-    return [part for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def _tinystories(max_stories: int) -> list[str]:
@@ -151,6 +130,4 @@ def _tinystories(max_stories: int) -> list[str]:
         rows = load_dataset("roneneldan/TinyStories", split="train", streaming=True)
         return [row["text"].replace("\n\n", "\n") for row in rows.take(max_stories)]
     except Exception as error:  # the hub's client raises many kinds when it is offline
-        raise OSError(
-            f"The TinyStories data set could not be reached ({error}). {remedy}"
-        ) from error
+        raise OSError(f"The TinyStories data set cannot be reached ({error}). {remedy}") from error

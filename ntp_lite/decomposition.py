@@ -25,7 +25,7 @@ def in_support_logits(labels: SoftLabels) -> sparse.csc_array:
     The only element of F = {A : zero off the support, columns sum to zero} whose softmax,
     restricted to each support S_j, is P_j. Paper: Definition 2. Book: chapter 06.
     """
-    return _centre_on_support(np.log(labels.P.data), labels)
+    return labels.on_support(_centred(np.log(labels.P.data), labels))
 
 
 def split_logits(L: ArrayLike, labels: SoftLabels) -> SplitLogits:
@@ -34,16 +34,13 @@ def split_logits(L: ArrayLike, labels: SoftLabels) -> SplitLogits:
     P_F(L)[z,j] = S[z,j] (L[z,j] - mean of L[.,j] over S_j). Raises ValueError for a wrong shape,
     NaN or infinity. Paper: section 4. Book: chapter 06.
     """
-    array = check_logits(L, labels.N.shape)
-    columns = np.repeat(np.arange(labels.m), labels.support_sizes)
-    in_support = _centre_on_support(array[labels.N.indices, columns], labels)
-    orthogonal = array.copy()
-    orthogonal[labels.N.indices, columns] -= in_support.data
-    return SplitLogits(in_support, orthogonal)
+    orthogonal = check_logits(L, labels.N.shape).copy()
+    in_support = _centred(orthogonal[labels.entries], labels)
+    orthogonal[labels.entries] -= in_support
+    return SplitLogits(labels.on_support(in_support), orthogonal)
 
 
-def _centre_on_support(values: NDArray[np.float64], labels: SoftLabels) -> sparse.csc_array:
-    """Subtract from the entries of each support (in the order of N.data) their mean."""
-    N, k = labels.N, labels.support_sizes
-    means = np.add.reduceat(values, N.indptr[:-1]) / k
-    return sparse.csc_array((values - np.repeat(means, k), N.indices, N.indptr), shape=N.shape)
+def _centred(values: NDArray[np.float64], labels: SoftLabels) -> NDArray[np.float64]:
+    """Values at the support entries minus their mean over each support."""
+    means = labels.support_sums(values) / labels.support_sizes
+    return values - means[labels.entries[1]]

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster import hierarchy
 
 from .soft_labels import SoftLabels
+from .ufm import balanced_factors
 
 
 class Factors(NamedTuple):
@@ -47,11 +48,10 @@ def word_context_factors(L: ArrayLike, tol: float = 1e-6) -> Factors:
     Singular values up to `tol` times the largest are dropped. For L = L_mm these are the word and
     context embeddings the theory predicts. Paper: section 6. Book: chapter 09.
     """
-    A = np.asarray(L, dtype=np.float64)
-    U, s, Vt = np.linalg.svd(A, full_matrices=False)
-    r = int((s > tol * s[0]).sum()) if s.size and s[0] > 0 else 0
-    root = np.sqrt(s[:r])
-    return Factors(U[:, :r] * root, root[:, None] * Vt[:r], s[:r])
+    W, H = balanced_factors(L)
+    s = np.square(H).sum(axis=1)
+    r = int((s > tol * s.max(initial=0.0)).sum())
+    return Factors(W[:, :r], H[:r], s[:r])
 
 
 def cosine_similarity(X: ArrayLike, Y: ArrayLike | None = None) -> NDArray[np.float64]:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from .soft_labels import SoftLabels
 
 Logits = TypeVar("Logits", NDArray[np.float64], torch.Tensor)
-
-
-def check_logits(L: ArrayLike, shape: tuple[int, int], name: str = "L") -> NDArray[np.float64]:
-    """`L` as a float64 numpy array; ValueError if its shape is wrong or it is not finite."""
-    if isinstance(L, torch.Tensor):
-        L = L.detach().cpu().numpy()
-    array = np.asarray(L, dtype=np.float64)
-    if array.shape != shape:
-        raise ValueError(
-            f"{name} has shape {array.shape}, the labels (V, m) = {shape}; columns are contexts."
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} has entries that are NaN or infinite; check how it was made.")
-    return array
 
 
 def cross_entropy(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
@@ -33,12 +20,13 @@ def cross_entropy(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
     Equals the mean one-hot cross-entropy over the n training positions. Numpy logits (V, m) give
     a float, computed in float64; torch logits give a differentiable 0-d tensor.
 
-    Raises ValueError for numpy logits with NaN or infinity, or of another shape than (V, m).
+    Raises ValueError for another shape than (V, m), and for numpy logits with NaN or infinity.
     Paper: eq. (1). Book: chapter 02.
     """
     if not isinstance(L, torch.Tensor):
         return float(cross_entropy(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
-    rows, columns, P, pi = _on_device_of(L, labels)
+    check_shape(L, labels.N.shape)
+    rows, columns, P, pi = labels.tensors(L.device, L.dtype)
     inner = (pi[columns] * P * L[rows, columns]).sum()
     return (pi * torch.logsumexp(L, dim=0)).sum() - inner
 
@@ -53,21 +41,13 @@ def excess_loss(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
     """
     if not isinstance(L, torch.Tensor):
         return float(excess_loss(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
-    rows, columns, P, pi = _on_device_of(L, labels)
+    check_shape(L, labels.N.shape)
+    rows, columns, P, pi = labels.tensors(L.device, L.dtype)
     log_Q = torch.log_softmax(L, dim=0)
     x = log_Q[rows, columns] - torch.log(P)
     on_support = (pi[columns] * P * _exp_minus_tangent(x)).sum()
     off_support = log_Q.exp().index_put((rows, columns), torch.zeros_like(P))
     return on_support + (pi * off_support.sum(dim=0)).sum()
-
-
-def _on_device_of(L: torch.Tensor, labels: SoftLabels) -> tuple[torch.Tensor, ...]:
-    if tuple(L.shape) != labels.N.shape:
-        raise ValueError(
-            f"L has shape {tuple(L.shape)}, the labels (V, m) = {labels.N.shape}; "
-            "columns are contexts."
-        )
-    return labels.tensors(L.device, L.dtype)
 
 
 def _exp_minus_tangent(x: torch.Tensor) -> torch.Tensor:
@@ -87,7 +67,8 @@ class FactoredExcess(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, W: torch.Tensor, H: torch.Tensor, blocks: list) -> torch.Tensor:  # type: ignore[no-untyped-def]  # noqa: D102
+    def forward(ctx: Any, W: torch.Tensor, H: torch.Tensor, blocks: list) -> torch.Tensor:
+        """The excess loss, a 0-d tensor; the gradients are formed if they are needed."""
         total, grad_W, grad_H = W.new_zeros(()), torch.zeros_like(W), torch.zeros_like(H)
         for columns, rows, where, P, pi in blocks:
             Q = torch.log_softmax(W @ H[:, columns], dim=0)
@@ -104,6 +85,46 @@ class FactoredExcess(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # type: ignore[no-untyped-def]  # noqa: D102
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Gradients in W and H."""
         grad_W, grad_H = ctx.saved_tensors
         return grad * grad_W, grad * grad_H, None
+
+
+def as_array(A: Any) -> NDArray:
+    """A torch tensor, scipy sparse matrix or anything array-like as a dense numpy array."""
+    if isinstance(A, torch.Tensor):
+        return A.detach().cpu().numpy()
+    return A.toarray() if sparse.issparse(A) else np.asarray(A)
+
+
+def check_shape(L: Any, shape: tuple[int, int], name: str = "L") -> None:
+    """ValueError unless L has this shape."""
+    if tuple(L.shape) != shape:
+        raise ValueError(
+            f"{name} has shape {tuple(L.shape)}, the labels (V, m) = {shape}; columns are contexts."
+        )
+
+
+def check_logits(
+    L: ArrayLike | sparse.sparray, shape: tuple[int, int], name: str = "L"
+) -> NDArray[np.float64]:
+    """`L` as a float64 numpy array; ValueError if its shape is wrong or it is not finite."""
+    array = as_array(L).astype(np.float64, copy=False)
+    check_shape(array, shape, name)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has entries that are NaN or infinite; check how it was made.")
+    return array
+
+
+def torch_device(name: torch.device | str | None) -> torch.device:
+    """`name` as a device: None is the CPU, "auto" the GPU where there is one, else the CPU.
+
+    Raises ValueError if a GPU is asked for where there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name or "cpu")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {str(name)!r}, but there is no CUDA here; use 'cpu'.")
+    return device

@@ -16,12 +16,14 @@ from .certificate import (
     Support,
     certify_margin,
     check_limits,
-    nuclear_norm,
     project_dual,
     project_margin,
+    relative,
+    singular_values,
     spectral_norm,
     support_mask,
 )
+from .loss import torch_device
 
 OVER_RELAXATION = 1.7  # ADMM accepts (0, 2); 1.6 to 1.8 is the customary range
 CHECK_EVERY = 10  # iterations; a check costs about as much as two of them
@@ -88,21 +90,20 @@ def solve_max_margin(
     ----------
     labels : SoftLabels, or the 0/1 support matrix S (V, m).
     tol : stop when the relative duality gap (primal - dual) / primal <= tol.
-    device : where to work ("cpu", "cuda"); results are numpy float64 on any device.
+    device : where to work ("cpu", "cuda", "auto"); results are numpy float64 on any device.
     callback : called with MarginProgress at each check.
 
     Ctrl-C returns the best point so far, with converged=False. Raises ValueError for tol <= 0,
-    max_iter < 1, or an S that is not a support.
+    max_iter < 1, an S that is not a support, or CUDA where there is none.
     Paper: eq. (NTP-SVM*). Book: chapter 07.
     """
     check_limits(tol, max_iter)
     start = time.perf_counter()
     S = support_mask(labels)
-    merged = _Merged.of(S)
-    iteration = _Iteration(merged, device)
-    history: dict[str, list[float]] = {name: [] for name in MarginProgress._fields}
-    message = f"stopped after max_iter = {max_iter} iterations"
-    n_iter = 0
+    merged = _Merged(S)
+    iteration = _Iteration(merged, torch_device(device))
+    seen: list[MarginProgress] = []
+    message, n_iter = f"stopped after max_iter = {max_iter} iterations", 0
     try:
         for n_iter in range(1, max_iter + 1):
             iteration.step()
@@ -110,11 +111,9 @@ def solve_max_margin(
                 continue
             gap = iteration.check()
             seconds = time.perf_counter() - start
-            now = MarginProgress(n_iter, iteration.primal, iteration.dual, gap, seconds)
-            for name, value in now._asdict().items():
-                history[name].append(value)
+            seen.append(MarginProgress(n_iter, iteration.primal, iteration.dual, gap, seconds))
             if callback is not None:
-                callback(now)
+                callback(seen[-1])
             if gap <= tol:
                 message = ""
                 break
@@ -126,6 +125,7 @@ def solve_max_margin(
     dual = project_dual(merged.expand(iteration.best_dual), S)
     dual /= max(1.0, spectral_norm(dual))
     certificate = certify_margin(L, dual, S)
+    history = {name: [getattr(now, name) for now in seen] for name in MarginProgress._fields}
     seconds, converged = time.perf_counter() - start, certificate.relative_gap <= tol
     return MaxMarginResult(L, dual, certificate, history, converged, n_iter, seconds, message)
 
@@ -165,42 +165,33 @@ def proxy_bounds(labels: Support, result: MaxMarginResult | None = None) -> Prox
     return ProxyBounds(judged.primal / primal - 1, upper, judged.relative_gap < 1e-9)
 
 
-@dataclass(frozen=True)
 class _Merged:
-    """The problem after merging equal rows and equal columns of S, and dropping full columns.
+    """The problem after merging equal columns and equal rows of S.
 
     With multiplicities r (rows) and c (columns), |L|_* = |D * L_reduced|_* for the weights
     D = sqrt(r c'), and a dual matrix expands as G = G_reduced / D (chapter 07).
     """
 
-    S: NDArray[np.bool_]
-    row_count: NDArray[np.float64]
-    column_count: NDArray[np.float64]
-    row_of: NDArray[np.intp]
-    column_of: NDArray[np.intp]  # -1: a full column, where L and G are zero
+    def __init__(self, S: NDArray[np.bool_]) -> None:
+        columns, self.column_of, column_count = _distinct(S.T)
+        rows, self.row_of, self.row_count = _distinct(S[:, columns])
+        self.S = S[np.ix_(rows, columns)]
+        self.D = np.sqrt(np.outer(self.row_count, column_count))
 
-    @classmethod
-    def of(cls, S: NDArray[np.bool_]) -> _Merged:
-        kept = np.flatnonzero(~S.all(axis=0))
-        first_column, column_of_kept, column_count = _distinct(S.T[kept])
-        column_of = np.full(S.shape[1], -1)
-        column_of[kept] = column_of_kept
-        distinct = S[:, kept[first_column]]
-        first_row, row_of, row_count = _distinct(distinct)
-        return cls(distinct[first_row], row_count, column_count, row_of, column_of)
+    def centre(self, reduced: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Subtract what is the mean of each column after expansion."""
+        return reduced - np.average(reduced, axis=0, weights=self.row_count)
 
     def expand(self, reduced: NDArray[np.float64]) -> NDArray[np.float64]:
         """Copy reduced entries to every row and column that was merged into them."""
-        padded = np.pad(reduced, ((0, 0), (0, 1)))  # index -1 reads the zero column
-        return padded[np.ix_(self.row_of, self.column_of)]
+        return reduced[np.ix_(self.row_of, self.column_of)]
 
 
-def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
+def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray]:
     """First index, class and multiplicity of the distinct rows of a boolean matrix."""
-    packed = np.packbits(np.pad(rows, ((0, 0), (0, 1))), axis=1)  # a spare bit: never zero wide
-    keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
-    _, first, inverse, count = np.unique(keys, True, True, True)
-    return first, inverse, count.astype(np.float64)
+    packed = np.ascontiguousarray(np.packbits(rows, axis=1))
+    keys = packed.view(f"V{packed.shape[1]}").ravel()
+    return np.unique(keys, return_index=True, return_inverse=True, return_counts=True)[1:]
 
 
 class _Iteration:
@@ -211,21 +202,17 @@ class _Iteration:
     Gram matrix is done in blocks of contexts small enough for the processor's cache.
     """
 
-    def __init__(self, problem: _Merged, device: torch.device | str | None) -> None:
-        self.problem = problem
-        self.device = torch.device(device or "cpu")
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device is {str(device)!r}, but there is no CUDA here; use 'cpu'.")
-        V, m = problem.S.shape
-        proxy = problem.S - problem.row_count @ problem.S / problem.row_count.sum()
-        self.best_L, self.best_dual = proxy, np.zeros((V, m))
+    def __init__(self, problem: _Merged, device: torch.device) -> None:
+        self.problem, self.device = problem, device
+        self.best_L = problem.centre(problem.S.astype(np.float64))  # the proxy
+        self.best_dual = np.zeros(problem.S.shape)
         self.primal, self.dual, self.gap = np.inf, 0.0, np.inf
         # Small problems fit the cache in float64; large ones begin in float32.
-        self.dtype = torch.float32 if V * m > 200_000 else torch.float64
-        self._to_device(proxy, np.zeros((V, m)))
-        if self.Z.numel():
-            values = torch.linalg.eigvalsh(self._gram(self.Z, None).double()).clamp(min=0).sqrt()
-            self.rho = 0.3 / float(values.mean())  # the threshold starts at about 3 mean values
+        self.dtype = torch.float32 if problem.S.size > 200_000 else torch.float64
+        self._to_device(self.best_L, self.best_dual)
+        values = torch.linalg.eigvalsh(self._gram().double()).clamp(min=0).sqrt()
+        # The threshold 1 / rho starts at about 3 mean values; they are all 0 if every k_j = V.
+        self.rho = 0.3 / max(float(values.mean()), 1e-12)
 
     def _to_device(self, L: NDArray[np.float64], U: NDArray[np.float64]) -> None:
         def put(array: NDArray, dtype: torch.dtype = self.dtype) -> torch.Tensor:
@@ -233,39 +220,34 @@ class _Iteration:
 
         self.mask = put(self.problem.S, torch.bool)
         self.weight = put(self.problem.row_count[:, None])
-        self.D_rows = self.weight.sqrt()
-        self.D_columns = put(self.problem.column_count[None, :]).sqrt()
-        self.Z = put(L) * self.D_rows * self.D_columns
-        self.U = put(U)
-        self.a = torch.zeros_like(self.D_columns)
+        self.D = put(self.problem.D)
+        self.Z, self.U = put(L * self.problem.D), put(U)
+        self.a = torch.zeros_like(self.Z[0])
         block = 2**18 if self.device.type == "cpu" else 2**26  # entries
-        width = max(1, block // max(1, len(self.problem.S)))
-        self.blocks = [slice(j, j + width) for j in range(0, self.Z.shape[1], width)]
+        width = max(1, block // len(L))
+        self.blocks = [slice(j, j + width) for j in range(0, L.shape[1], width)]
 
-    def _gram(self, A: torch.Tensor, B: torch.Tensor | None) -> torch.Tensor:
-        """(A - B)(A - B)' by blocks of columns."""
-        gram = torch.zeros(A.shape[0], A.shape[0], dtype=A.dtype, device=A.device)
+    def _gram(self) -> torch.Tensor:
+        """(Z - U)(Z - U)' by blocks of columns."""
+        gram = torch.zeros(len(self.Z), len(self.Z), dtype=self.dtype, device=self.device)
         for b in self.blocks:
-            X = A[:, b] if B is None else A[:, b] - B[:, b]
-            gram.addmm_(X, X.T)
+            A = self.Z[:, b] - self.U[:, b]
+            gram.addmm_(A, A.T)
         return gram
 
     def step(self) -> None:
         """One round: threshold singular values, over-relax, project, update the scaled dual."""
-        if not self.Z.numel():
-            return
-        values, vectors = torch.linalg.eigh(self._gram(self.Z, self.U))
+        values, vectors = torch.linalg.eigh(self._gram())
         values = values.clamp(min=0).sqrt()
         kept = values > 1 / self.rho
         vectors = vectors[:, kept]
         shrink = vectors * (1 - 1 / (self.rho * values[kept]))
-        low_rank = 2 * vectors.shape[1] < len(values)
-        threshold = None if low_rank else shrink @ vectors.T
+        threshold = None if 2 * vectors.shape[1] < len(values) else shrink @ vectors.T
         primal_residual = dual_residual = norm_Z = norm_U = 0.0
         for b in self.blocks:
             Z, U = self.Z[:, b], self.U[:, b]
             A = Z - U
-            X = threshold @ A if threshold is not None else shrink @ (vectors.T @ A)
+            X = shrink @ (vectors.T @ A) if threshold is None else threshold @ A
             Y = torch.lerp(Z, X, OVER_RELAXATION).add_(U)
             new = self._project(Y, b)
             primal_residual += float((X - new).square_().sum())
@@ -283,12 +265,12 @@ class _Iteration:
         convex, decreasing and piecewise linear: Newton's method from any start is monotone
         after one step and ends exactly after finitely many; from the last a, after two or three.
         """
-        D = self.D_rows * self.D_columns[:, b]
-        x, mask, r = Y / D, self.mask[:, b], self.weight
+        D, mask, r = self.D[:, b], self.mask[:, b], self.weight
+        x = Y / D
         raised = torch.where(mask, -torch.inf, x + 1)
         on_support = torch.where(mask, x * r, 0).sum(dim=0)
         total = torch.where(mask, r, 0).sum(dim=0)
-        a = self.a[0, b]
+        a = self.a[b]
         slack = 4 * torch.finfo(x.dtype).eps
         for n in range(len(x) + 2):
             excess = raised - a
@@ -298,37 +280,29 @@ class _Iteration:
             a = a + step
             if n and bool((step <= slack * (1 + a.abs())).all()):
                 break
-        self.a[0, b] = a
+        self.a[b] = a
         return torch.where(mask, a, torch.minimum(x, a - 1)).mul_(D)
 
     def check(self) -> float:
         """Rigorous bounds from the current Z and U; keeps the best; adapts rho and precision."""
-        if not self.Z.numel():
-            self.primal = self.dual = 0.0
-            return 0.0
-        D = np.sqrt(np.outer(self.problem.row_count, self.problem.column_count))
-        L = self.Z.double().cpu().numpy() / D
-        G = (-self.rho * self.U).double().cpu().numpy()
-        L -= self.problem.row_count @ L / self.problem.row_count.sum()
-        primal = _nuclear_norm(L * D)
+        D = self.problem.D
+        L = self.problem.centre(self.Z.double().cpu().numpy() / D)
+        U = self.U.double().cpu().numpy()
+        G = -self.rho * U
+        primal = float(singular_values(L * D).sum())
         dual = float((G * D)[self.problem.S].sum()) / max(1.0, spectral_norm(G))
         if primal - max(dual, self.dual) < 1e-6 * primal:
-            primal = nuclear_norm(L * D)  # the Gram matrix gives eight digits only
+            primal = float(np.linalg.norm(L * D, "nuc"))  # the above has eight digits only
         if primal < self.primal:
             self.primal, self.best_L = primal, L
         if dual > self.dual:
             self.dual, self.best_dual = dual, G / D
-        before, self.gap = self.gap, (self.primal - self.dual) / self.primal
+        before, self.gap = self.gap, relative(self.primal - self.dual, self.primal)
         if self.dtype == torch.float32 and self.gap > 0.7 * before:
             self.dtype = torch.float64  # float32 has given what it can
-            self._to_device(L, self.U.double().cpu().numpy())
+            self._to_device(L, U)
         if not 0.1 < self.imbalance < 10:
             factor = 2.0 if self.imbalance > 1 else 0.5
             self.rho *= factor
             self.U /= factor
         return self.gap
-
-
-def _nuclear_norm(A: NDArray[np.float64]) -> float:
-    gram = A @ A.T if A.shape[0] <= A.shape[1] else A.T @ A
-    return float(np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None)).sum())

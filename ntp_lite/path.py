@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, wrightomega
 
-from .certificate import Certificate, certify_ridge, check_limits, spectral_norm
+from .certificate import Certificate, certify_ridge, check_limits, check_ridge, spectral_norm
 from .decomposition import split_logits
+from .loss import check_shape
 from .soft_labels import SoftLabels
 
 OVER_RELAXATION = 1.7
@@ -59,23 +60,19 @@ def solve_ridge(
     Raises ValueError for ridge <= 0, tol <= 0 or max_iter < 1.
     Paper: eq. (nuclear-norm form of NTP-UFM). Book: chapters 05 and 08.
     """
-    _check(ridge, tol, max_iter)
-    if warm_start is not None and warm_start.L.shape != labels.N.shape:
-        raise ValueError(
-            f"warm_start has shape {warm_start.L.shape}, the labels {labels.N.shape}; "
-            "use a result for the same labels."
-        )
-    start, cold = time.perf_counter(), warm_start is None
-    top = ridge_max(labels)
-    if warm_start is None and ridge < top / 10:
+    check_ridge(ridge)
+    check_limits(tol, max_iter)
+    if warm_start is not None:
+        check_shape(warm_start.L, labels.N.shape, "warm_start")
+    start, before, top = time.perf_counter(), warm_start, ridge_max(labels)
+    if before is None and ridge < top / 10:
         for stop in top * 0.1 ** np.arange(1, np.ceil(np.log10(top / ridge))):
-            warm_start = solve_ridge(labels, stop, max(tol, 1e-2), warm_start, max_iter)
+            before = solve_ridge(labels, stop, max(tol, 1e-2), before, max_iter)
     L, threshold, n_iter, message = np.zeros(labels.N.shape), 1.0, 0, ""
     if ridge < top:
-        L, threshold, n_iter, message = _admm(labels, ridge, tol, warm_start, max_iter)
-    certificate = certify_ridge(L, labels, ridge)
-    slope = None
-    if warm_start is not None and not cold and warm_start.ridge != ridge:
+        L, threshold, n_iter, message = _admm(labels, ridge, tol, before, max_iter)
+    certificate, slope = certify_ridge(L, labels, ridge), None
+    if warm_start is not None and warm_start.ridge != ridge:
         slope = (L - warm_start.L) / np.log(warm_start.ridge / ridge)
     seconds, converged = time.perf_counter() - start, certificate.relative_gap <= tol
     return RidgeResult(ridge, L, certificate, n_iter, seconds, converged, message, slope, threshold)
@@ -93,8 +90,9 @@ def ridge_path(
     `callback` receives each RidgeResult as it is found, so Ctrl-C loses only the one in work.
     Raises ValueError as `solve_ridge`. Paper: Theorem 1. Book: chapter 08.
     """
+    check_limits(tol, max_iter)
     for ridge in ridges:
-        _check(ridge, tol, max_iter)
+        check_ridge(ridge)
     found: dict[float, RidgeResult] = {}
     last = None
     for ridge in sorted({float(r) for r in ridges}, reverse=True):
@@ -102,12 +100,6 @@ def ridge_path(
         if callback is not None:
             callback(last)
     return [found[float(ridge)] for ridge in ridges]
-
-
-def _check(ridge: float, tol: float, max_iter: int) -> None:
-    if not (ridge > 0 and np.isfinite(ridge)):
-        raise ValueError(f"ridge is {ridge}; use a positive number, below ridge_max(labels).")
-    check_limits(tol, max_iter)
 
 
 def _admm(
@@ -119,9 +111,8 @@ def _admm(
     the path, while the logits move along their slope: both are predicted from the warm start.
     """
     prox = _ProxCrossEntropy(labels)
-    if warm is None:
-        Z, U, threshold = np.zeros(labels.N.shape), np.zeros(labels.N.shape), 1.0
-    else:
+    Z, U, threshold = np.zeros(labels.N.shape), np.zeros(labels.N.shape), 1.0
+    if warm is not None:
         threshold = warm.threshold
         U = prox.gradient(warm.L) * (threshold / warm.ridge)
         Z = warm.L.copy()
@@ -144,8 +135,8 @@ def _admm(
         if gap <= tol:
             return best, threshold, n_iter, ""
         if n_iter - checked > 300:
-            message = f"no progress in 300 iterations: ridge {ridge:g} is near the end of float64"
-            return best, threshold, n_iter, message
+            why = f"no progress in 300 iterations: ridge {ridge:g} is near the end of float64"
+            return best, threshold, n_iter, why
         primal = np.linalg.norm(X - Z) * np.linalg.norm(U)
         dual = np.linalg.norm(Z - old) * np.linalg.norm(Z)
         if n_iter % 10 == 0 and not dual / 3 <= primal <= dual * 3:
@@ -177,9 +168,8 @@ class _ProxCrossEntropy:
     """
 
     def __init__(self, labels: SoftLabels) -> None:
-        self.P, self.pi = labels.P.data, labels.pi
-        self.k, self.first = labels.support_sizes, labels.N.indptr[:-1]
-        self.on = (labels.N.indices, np.repeat(np.arange(labels.m), labels.support_sizes))
+        self.P, self.pi, self.on = labels.P.data, labels.pi, labels.entries
+        self.sum = labels.support_sums
 
     def start(self, Z: NDArray[np.float64]) -> None:
         self.s = logsumexp(Z, axis=0)
@@ -211,8 +201,8 @@ class _ProxCrossEntropy:
             q = P + change
             residual = (c_on * (u + s[self.on[1]] + shift) + change) / (c_on + q)
             off_total = (w * (1 - off_residual)).sum(axis=0) * c
-            ds = (self._sum(change - q * residual) + off_total) / (
-                self._sum(q * c_on / (c_on + q)) + c * w_slope.sum(axis=0)
+            ds = (self.sum(change - q * residual) + off_total) / (
+                self.sum(q * c_on / (c_on + q)) + c * w_slope.sum(axis=0)
             )
             du = np.clip(-residual - ds[self.on[1]] * c_on / (c_on + q), -5, 1)
             dg = np.minimum(-off_residual - ds * slope, 1)
@@ -223,6 +213,3 @@ class _ProxCrossEntropy:
         Z = Y - np.exp(g)
         Z[self.on] = u + s[self.on[1]] + np.log(P)
         return Z
-
-    def _sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.add.reduceat(values, self.first)

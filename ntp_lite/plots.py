@@ -32,16 +32,8 @@ def heat_map(
     """
     values = np.asarray(A, dtype=float)
     bound = limit or float(np.abs(values).max(initial=0.0)) or 1.0
-    sns.heatmap(
-        values,
-        ax=ax,
-        cmap="RdBu_r",
-        vmin=-bound,
-        vmax=bound,
-        cbar=colorbar,
-        xticklabels=list(columns) if columns is not None else False,
-        yticklabels=list(rows) if rows is not None else False,
-    )
+    ticks = {"xticklabels": list(columns or ()), "yticklabels": list(rows or ())}
+    sns.heatmap(values, ax=ax, cmap="RdBu_r", vmin=-bound, vmax=bound, cbar=colorbar, **ticks)
     ax.set_title(title)
     return ax
 
@@ -52,8 +44,7 @@ def spectrum(ax: Axes, matrices: Mapping[str, ArrayLike], relative: bool = False
         s = np.linalg.svd(np.asarray(A, dtype=float), compute_uv=False)
         s = s / s[0] if relative and s[0] > 0 else s
         ax.plot(np.arange(1, len(s) + 1), s, color=color, marker=marker, ms=3, lw=1, label=name)
-    ax.set_xlabel("index")
-    ax.set_ylabel("singular value" + (" / largest" if relative else ""))
+    ax.set(xlabel="index", ylabel="singular value" + (" / largest" if relative else ""))
     ax.legend()
     return ax
 
@@ -70,10 +61,8 @@ def curves(
     """Named curves over a common x, told apart by colour and by marker."""
     for (name, y), color, marker in zip(ys.items(), cycle(COLORS), cycle(MARKERS)):
         ax.plot(np.asarray(x), np.asarray(y), color=color, marker=marker, ms=4, label=name)
-    ax.set_xscale("log" if logx else "linear")
-    ax.set_yscale("log" if logy else "linear")
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
+    ax.set(xscale="log" if logx else "linear", yscale="log" if logy else "linear")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(ys) > 1:
         ax.legend()
     return ax

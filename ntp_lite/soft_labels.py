@@ -50,21 +50,21 @@ class SoftLabels:
                 f"The text has {len(tokens)} tokens, too short for context_length {c}; "
                 "use a longer text or a shorter context."
             )
-        if tokens.min() < 0 or tokens.max() >= V:
-            bad = tokens.min() if tokens.min() < 0 else tokens.max()
-            raise ValueError(f"Token id {bad} is outside 0 ... {V - 1}; check vocab_size.")
+        for extreme in (tokens.min(), tokens.max()):
+            if not 0 <= extreme < V:
+                raise ValueError(f"Token id {extreme} is outside 0 ... {V - 1}; check vocab_size.")
         if tokens.dtype == np.uint64:  # would turn sums with int64 into floats
             tokens = tokens.astype(np.int64)
         n = len(tokens) - c
         table = max(2**20, 4 * n)  # keys below this are counted in a table, others by sorting
         key, bound = tokens[:n].astype(np.int64), V
-        ranked: dict[int, NDArray[np.int64]] = {}  # prefix length: the prefix of each rank
+        ranked: dict[int, NDArray] = {}  # prefix length: the prefix of each rank
         for k in range(1, c + 1):
             # Ranks keep the order. Rank while it is cheap, or when V digits would not fit 63 bits.
             if bound * V > table and (bound <= table or bound * V >= 2**63):
                 key, ranked[k] = _rank(key, bound, table)
                 bound = len(ranked[k])
-            key = key * np.int64(V) + tokens[k : k + n]
+            key = np.multiply(key, V, dtype=np.int64) + tokens[k : k + n]
             bound *= V
         if bound <= table:
             counts = np.bincount(key)
@@ -96,15 +96,16 @@ class SoftLabels:
         counts = sparse.csc_array(N)
         counts.sum_duplicates()
         data = counts.data
-        large = (data > 2**53, "too large to be exact")
-        for bad, why in ((~np.isfinite(data), "not finite"), (data < 0, "negative"), large):
+        for bad, why in (
+            (~np.isfinite(data), "not finite"),
+            (data < 0, "negative"),
+            (data > 2**53, "too large to be exact"),
+            (data != np.floor(data), "not whole"),
+        ):
             if bad.any():
-                raise ValueError(f"The count {data[bad][0]} is {why}; counts are 0, 1, 2, ...")
-        if (data != np.floor(data)).any():
-            value = data[data != np.floor(data)][0]
-            raise ValueError(
-                f"The count {value} is not a whole number; pass counts, not frequencies."
-            )
+                raise ValueError(
+                    f"The count {data[bad][0]} is {why}; counts are whole numbers, not frequencies."
+                )
         counts = counts.astype(np.int64)
         counts.eliminate_zeros()
         empty = np.flatnonzero(np.diff(counts.indptr) == 0)
@@ -113,9 +114,8 @@ class SoftLabels:
             raise ValueError(f"{where} has no counts; drop contexts that never occur.")
         names = None if contexts is None else np.asarray(contexts)
         if names is not None and len(names) != counts.shape[1]:
-            raise ValueError(
-                f"{len(names)} contexts for {counts.shape[1]} columns of N; give one each."
-            )
+            m = counts.shape[1]
+            raise ValueError(f"{len(names)} contexts for {m} columns of N; give one each.")
         return cls(counts, names)
 
     def __repr__(self) -> str:
@@ -140,43 +140,49 @@ class SoftLabels:
         return int(self.N.data.sum())
 
     @cached_property
-    def _context_counts(self) -> NDArray[np.int64]:
-        return np.add.reduceat(self.N.data, self.N.indptr[:-1])
-
-    @cached_property
-    def pi(self) -> NDArray[np.float64]:
-        """(m,) prior of each context."""
-        return self._context_counts / self.n
-
-    @cached_property
     def support_sizes(self) -> NDArray[np.int64]:
         """(m,) k_j = |S_j|, how many different tokens follow context j."""
         return np.diff(self.N.indptr).astype(np.int64)
 
     @cached_property
+    def entries(self) -> tuple[NDArray, NDArray]:
+        """(tokens, contexts) of the support entries, column by column: `L[labels.entries]`."""
+        return self.N.indices, np.repeat(np.arange(self.m), self.support_sizes)
+
+    def on_support(self, values: NDArray) -> sparse.csc_array:
+        """The (V, m) matrix with these values at `entries`, and zeros elsewhere."""
+        return sparse.csc_array((values, self.N.indices, self.N.indptr), shape=self.N.shape)
+
+    def support_sums(self, values: NDArray) -> NDArray:
+        """(m,) sums over each support of values at `entries`."""
+        return np.add.reduceat(values, self.N.indptr[:-1])
+
+    @cached_property
+    def pi(self) -> NDArray[np.float64]:
+        """(m,) prior of each context."""
+        return self.support_sums(self.N.data) / self.n
+
+    @cached_property
     def P(self) -> sparse.csc_array:
         """(V, m) next-token distributions; columns sum to one."""
-        data = self.N.data / np.repeat(self._context_counts, self.support_sizes)
-        return sparse.csc_array((data, self.N.indices, self.N.indptr), shape=self.N.shape)
+        return self.on_support(self.N.data / self.support_sums(self.N.data)[self.entries[1]])
 
     @cached_property
     def S(self) -> sparse.csc_array:
         """(V, m) support matrix: ones where a token follows a context."""
-        ones = np.ones(self.N.nnz)
-        return sparse.csc_array((ones, self.N.indices, self.N.indptr), shape=self.N.shape)
+        return self.on_support(np.ones(self.N.nnz))
 
     @cached_property
     def entropy(self) -> float:
         """The floor Hc = sum_j pi_j H(P_j) of the cross-entropy, in nats (ch. 02)."""
-        weights = self.N.data / self.n
-        return float(-(weights * np.log(self.P.data)).sum()) + 0.0
+        return float(-(self.N.data * np.log(self.P.data)).sum() / self.n) + 0.0  # never -0.0
 
     @cached_property
     def support_classes(self) -> NDArray[np.int64]:
         """(m,) class number of each context; equal numbers = equal supports S_j."""
         S = self.S.sorted_indices()
         seen: dict[bytes, int] = {}
-        columns = np.split(S.indices.astype(np.int32), S.indptr[1:-1])
+        columns = np.split(S.indices, S.indptr[1:-1])
         return np.array([seen.setdefault(column.tobytes(), len(seen)) for column in columns])
 
     def select(self, columns: ArrayLike) -> SoftLabels:
@@ -195,8 +201,7 @@ class SoftLabels:
         cache = self.__dict__.setdefault("_tensors", {})
         key = (str(device), dtype)
         if key not in cache:
-            columns = np.repeat(np.arange(self.m), self.support_sizes)
-            index = [torch.as_tensor(x, dtype=torch.int64) for x in (self.N.indices, columns)]
+            index = [torch.as_tensor(x, dtype=torch.int64) for x in self.entries]
             value = [torch.as_tensor(x, dtype=dtype) for x in (self.P.data, self.pi)]
             cache[key] = tuple(x.to(device) for x in (*index, *value))
         return cache[key]
@@ -224,9 +229,7 @@ def random_soft_labels(
     return SoftLabels.from_counts(sparse.coo_array((counts, (rows.ravel(), columns)), shape=(V, m)))
 
 
-def _rank(
-    key: NDArray[np.int64], bound: int, table: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _rank(key: NDArray, bound: int, table: int) -> tuple[NDArray, NDArray]:
     """The rank of each key among the distinct keys, and the distinct keys in order."""
     if bound > table:
         return np.unique(key, return_inverse=True)[::-1]

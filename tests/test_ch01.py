@@ -121,13 +121,13 @@ def _nan_rows(N):
 
 @pytest.mark.parametrize(("checker", "answer"), RIGHT)
 def test_right_answers_pass(checker, answer, capsys):
-    assert checker(*answer) is True
+    assert checker(*answer)
     assert capsys.readouterr().out.startswith("Right:")
 
 
 @pytest.mark.parametrize(("checker", "answer", "hint"), WRONG)
 def test_likely_mistakes_get_their_hint(checker, answer, hint, capsys):
-    assert checker(*answer) is False
+    assert not checker(*answer)
     assert hint in capsys.readouterr().out
 
 
@@ -142,7 +142,7 @@ def test_likely_mistakes_get_their_hint(checker, answer, hint, capsys):
 )
 def test_stubs_only_remind(checker, count, capsys):
     stub = [...] * count if count == 2 else [lambda *arguments: ...]
-    assert checker(*stub) is False
+    assert not checker(*stub)
     assert "replace" in capsys.readouterr().out
 
 

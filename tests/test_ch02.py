@@ -106,19 +106,19 @@ WRONG = [
 
 @pytest.mark.parametrize(("checker", "answer"), RIGHT)
 def test_right_answers_pass(checker, answer, capsys):
-    assert checker(answer) is True
+    assert checker(answer)
     assert capsys.readouterr().out.startswith("Right:")
 
 
 @pytest.mark.parametrize(("checker", "answer", "hint"), WRONG)
 def test_likely_mistakes_get_their_hint(checker, answer, hint, capsys):
-    assert checker(answer) is False
+    assert not checker(answer)
     assert hint in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("checker", [checker for checker, _ in RIGHT])
 def test_stubs_only_remind(checker, capsys):
-    assert checker(lambda *arguments: ...) is False
+    assert not checker(lambda *arguments: ...)
     assert "replace" in capsys.readouterr().out
 
 
@@ -304,7 +304,7 @@ def test_excess_keeps_its_digits(mutation, case):
     if mutation == "off-support mass dropped" and case == "on support":
         assert right  # nothing leaks off the support here: this mutation shows in the other case
     else:
-        assert right is (mutation is None)
+        assert right == (mutation is None)
 
 
 @pytest.mark.parametrize("mutation", [None, "oldest tokens kept", "other positions"])

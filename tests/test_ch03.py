@@ -265,19 +265,19 @@ CHECKERS = [ch03.gradients, ch03.largest_logit_bound, ch03.merged_floor]
 
 @pytest.mark.parametrize(("checker", "answer"), SOLUTIONS)
 def test_solution_passes(checker, answer, capsys):
-    assert checker(answer) is True
+    assert checker(answer)
     assert capsys.readouterr().out.startswith("Right: ")
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
 @pytest.mark.parametrize("stub", [lambda *_: ..., lambda *_: None, lambda *_: 1 / 0])
 def test_stub_only_reminds(checker, stub, capsys):
-    assert checker(stub) is False
+    assert not checker(stub)
     assert capsys.readouterr().out.startswith("Not yet: ")
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
 @pytest.mark.parametrize(("checker", "answer", "hint"), MISTAKES)
 def test_mistake_is_explained(checker, answer, hint, capsys):
-    assert checker(answer) is False
+    assert not checker(answer)
     assert hint in capsys.readouterr().out

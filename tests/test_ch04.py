@@ -333,18 +333,18 @@ CHECKERS = [ch04.rebalance, ch04.least_penalty, ch04.imbalance_from_gradients]
 
 @pytest.mark.parametrize(("checker", "answer"), SOLUTIONS)
 def test_solution_passes(checker, answer, capsys):
-    assert checker(answer) is True
+    assert checker(answer)
     assert capsys.readouterr().out.startswith("Right: ")
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
 @pytest.mark.parametrize("stub", [lambda *_: ..., lambda *_: None, lambda *_: 1 / 0])
 def test_stub_only_reminds(checker, stub, capsys):
-    assert checker(stub) is False
+    assert not checker(stub)
     assert capsys.readouterr().out.startswith("Not yet: ")
 
 
 @pytest.mark.parametrize(("checker", "answer", "hint"), MISTAKES)
 def test_mistake_is_explained(checker, answer, hint, capsys):
-    assert checker(answer) is False
+    assert not checker(answer)
     assert hint in capsys.readouterr().out

@@ -346,7 +346,7 @@ def of_counts(norm=2, priors=True, uniform=None, scale=1.0):
     ],
 )
 def test_largest_ridge_hints(answer, hint, capsys):
-    assert ch05.largest_ridge(answer) is False
+    assert not ch05.largest_ridge(answer)
     assert hint in capsys.readouterr().out
 
 
@@ -375,7 +375,7 @@ def alignment(axis=0, priors=True, norms=(2, "nuc"), divide=True, sign=1, stable
     ],
 )
 def test_path_alignment_hints(answer, hint, capsys):
-    assert ch05.path_alignment(answer) is False
+    assert not ch05.path_alignment(answer)
     assert hint in capsys.readouterr().out
 
 
@@ -404,7 +404,7 @@ def escaping(sign=1.0, step=0.1, column=0, transpose=True):
     ],
 )
 def test_escape_hints(answer, hint, capsys):
-    assert ch05.escape(answer) is False
+    assert not ch05.escape(answer)
     assert hint in capsys.readouterr().out
 
 
@@ -418,11 +418,11 @@ def test_escape_hints(answer, hint, capsys):
     ],
 )
 def test_solutions_pass_and_stubs_do_not(checker, solution, capsys):
-    assert checker(solution) is True
+    assert checker(solution)
     assert "Right" in capsys.readouterr().out
-    assert checker(lambda *arguments: ...) is False
+    assert not checker(lambda *arguments: ...)
     assert "replace the ..." in capsys.readouterr().out
-    assert checker(lambda *arguments: None) is False
+    assert not checker(lambda *arguments: None)
 
 
 def test_the_point_to_escape_from_is_stationary():

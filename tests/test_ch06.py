@@ -208,7 +208,7 @@ def log_of(N):
 @pytest.mark.parametrize("checker", [checks.ch06.project, checks.ch06.in_support])
 def test_stubs_only_remind(checker, capsys):
     right, text = verdict(checker, lambda *args: ..., capsys)
-    assert right is False and "replace the ..." in text
+    assert not right and "replace the ..." in text
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_stubs_only_remind(checker, capsys):
 )
 def test_project_checker(answer, message, capsys):
     right, text = verdict(checks.ch06.project, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text
 
 
 @pytest.mark.parametrize(
@@ -271,4 +271,4 @@ def test_project_checker(answer, message, capsys):
 )
 def test_in_support_checker(answer, message, capsys):
     right, text = verdict(checks.ch06.in_support, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text

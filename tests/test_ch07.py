@@ -277,7 +277,7 @@ def verdict(checker, answer, capsys):
 @pytest.mark.parametrize("checker", [checks.ch07.lower_bound, checks.ch07.expanded_norm])
 def test_stubs_only_remind(checker, capsys):
     right, text = verdict(checker, lambda *args: ..., capsys)
-    assert right is False and "replace the ..." in text
+    assert not right and "replace the ..." in text
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_stubs_only_remind(checker, capsys):
 )
 def test_lower_bound_checker(answer, message, capsys):
     right, text = verdict(checks.ch07.lower_bound, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text
 
 
 @pytest.mark.parametrize(
@@ -316,4 +316,4 @@ def test_lower_bound_checker(answer, message, capsys):
 )
 def test_expanded_norm_checker(answer, message, capsys):
     right, text = verdict(checks.ch07.expanded_norm, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text

@@ -368,7 +368,7 @@ def price(norm="nuc", base=np.e, sign=1, divide=True, quotient=False):
     ],
 )
 def test_estimate_price_hints(answer, hint, capsys):
-    assert ch08.estimate_price(answer) is False
+    assert not ch08.estimate_price(answer)
     assert hint in capsys.readouterr().out
 
 
@@ -400,7 +400,7 @@ def margins(
     ],
 )
 def test_guaranteed_margins_hints(answer, hint, capsys):
-    assert ch08.guaranteed_margins(answer) is False
+    assert not ch08.guaranteed_margins(answer)
     assert hint in capsys.readouterr().out
 
 
@@ -413,11 +413,11 @@ def test_guaranteed_margins_hints(answer, hint, capsys):
     ],
 )
 def test_solutions_pass_and_stubs_do_not(checker, solution, capsys):
-    assert checker(solution) is True
+    assert checker(solution)
     assert "Right" in capsys.readouterr().out
-    assert checker(lambda *arguments: ...) is False
+    assert not checker(lambda *arguments: ...)
     assert "replace the ..." in capsys.readouterr().out
-    assert checker(lambda *arguments: None) is False
+    assert not checker(lambda *arguments: None)
 
 
 def test_the_counts_of_the_checker_cover_all_cases():

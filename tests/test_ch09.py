@@ -164,7 +164,7 @@ def verdict(checker, answer, capsys):
 )
 def test_stubs_only_remind(checker, capsys):
     right, text = verdict(checker, lambda *args: ..., capsys)
-    assert right is False and "replace the ..." in text
+    assert not right and "replace the ..." in text
 
 
 def svd(L):
@@ -195,7 +195,7 @@ def test_word_gram_checker(answer, message, capsys):
     # Roots of tiny eigenvalues lose half of their digits: no warning matters here.
     with np.errstate(all="ignore"):
         right, text = verdict(checks.ch09.word_gram, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_word_gram_checker(answer, message, capsys):
 )
 def test_cross_cosines_checker(answer, message, capsys):
     right, text = verdict(checks.ch09.cross_cosines, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text
 
 
 @pytest.mark.parametrize(
@@ -231,4 +231,4 @@ def test_cross_cosines_checker(answer, message, capsys):
 )
 def test_rotation_checker(answer, message, capsys):
     right, text = verdict(checks.ch09.rotation, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text

@@ -232,7 +232,7 @@ def verdict(checker, answer, capsys):
 @pytest.mark.parametrize("checker", [checks.ch10.collapse_statistic, checks.ch10.forced_distance])
 def test_stubs_only_remind(checker, capsys):
     right, text = verdict(checker, lambda *args: ..., capsys)
-    assert right is False and "replace the ..." in text
+    assert not right and "replace the ..." in text
 
 
 def statistic(X, classes, keep=True, total="kept", power=2):
@@ -276,7 +276,7 @@ def statistic(X, classes, keep=True, total="kept", power=2):
 )
 def test_collapse_statistic_checker(answer, message, capsys):
     right, text = verdict(checks.ch10.collapse_statistic, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text
 
 
 def log_ratio(a, b):
@@ -304,4 +304,4 @@ def frequency_ratio(a, b):
 )
 def test_forced_distance_checker(answer, message, capsys):
     right, text = verdict(checks.ch10.forced_distance, answer, capsys)
-    assert right is (message == "Right") and message in text
+    assert right == (message == "Right") and message in text

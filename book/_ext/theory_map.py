@@ -1,8 +1,8 @@
 """The theory map: theorem, source, functions, tests, read off the chapters and the tests.
 
 A test that verifies a statement says so in the first line of its docstring:
-`Theorem label: thm-...`. The functions in the map are the names of `ntp_lite` that such tests
-use. The build fails if a theorem or proposition has no test, a test names a label that does not exist,
+`Theorem label: thm-...`. The functions in the map are the names of `ntp_lite` that it uses. The
+build fails if a theorem or proposition has no test, a test names a label that does not exist,
 or a test uses a name that the package does not have.
 """
 

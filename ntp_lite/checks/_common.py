@@ -14,10 +14,20 @@ class NoAnswerError(Exception):
     """The reader's function could not be used; its text has been chosen for the reader."""
 
 
+class Verdict(int):
+    """True or False, which a notebook does not show again below the printed message."""
+
+    def __repr__(self) -> str:
+        return str(bool(self))
+
+    def _ipython_display_(self) -> None:
+        """Show nothing."""
+
+
 def say(right: bool, message: str) -> bool:
     """Print the verdict and return it."""
     print(("Right: " if right else "Not yet: ") + message)
-    return right
+    return Verdict(right)  # type: ignore[return-value] # bool cannot be subclassed
 
 
 def value_of(answer: Any, *arguments: Any) -> Any:

@@ -60,7 +60,7 @@ def proxy_is_certified(answer: Any) -> bool:
 
 def context_cosines(answer: Any) -> bool:
     """Accepts the cosines of the columns of the centred support, as a function of S."""
-    S = _subsets(5, 2, 3)
+    S = _subsets(5, 2, 4)  # sizes k and V - k would have equal lengths
 
     def cosines(gram: Array) -> Array:
         lengths = np.sqrt(np.diag(gram))
