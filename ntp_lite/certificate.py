@@ -1,7 +1,7 @@
 """The judge: optimality certificates from the returned arrays alone (chapters 05 and 07).
 
-Nothing here knows how logits were found. Everything is recomputed in float64, and a gap is always
-a duality gap: primal minus dual value, an upper bound on how far from optimal the logits are.
+Nothing here knows how logits were found. Everything is recomputed, in float64 or better, and a
+gap is always a duality gap: primal minus dual value, a bound on how far from optimal logits are.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ Support: TypeAlias = SoftLabels | ArrayLike | sparse.sparray  # labels, or their
 class Certificate:
     """Primal and dual value of one problem; `dual <= optimum <= primal`.
 
-    primal, dual : for the ridge problem measured from the floor Hc, in nats, so that no digits are
-        lost; for the max-margin problem nuclear norms.
-    gap : primal - dual; relative_gap : gap / primal (0 when both are 0).
+    primal, dual : of the ridge problem in nats above the floor Hc, so that no digits are lost; of
+        the max-margin problem nuclear norms.
+    gap : primal - dual.  relative_gap : gap / primal, 0 for 0/0.  ridge : None for max-margin.
     violation : Frobenius distance by which L and the dual were moved to be feasible (max-margin).
-    ridge : what the certificate is for (None for max-margin).
     operator_norm : |G|_op of G = (P - softmax(L)) diag(pi), or of the max-margin dual.
     alignment : <G, L> / (|G|_op |L|_*), at most 1; 1 exactly on the regularisation path.
     """
@@ -43,10 +42,8 @@ class Certificate:
     alignment: float | None = None
 
     def __str__(self) -> str:
-        return (
-            f"primal {self.primal:.6g}, dual {self.dual:.6g}, "
-            f"gap {self.gap:.2e}, relative gap {self.relative_gap:.2e}"
-        )
+        bounds = f"primal {self.primal:.6g}, dual {self.dual:.6g}, gap {self.gap:.2e}"
+        return f"{bounds}, relative gap {self.relative_gap:.2e}"
 
 
 def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) -> Certificate:
@@ -56,13 +53,11 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     |(P - Q) diag(pi)|_op <= ridge. With Q = softmax(L), G = (P - Q) diag(pi) and
     theta = min(1, ridge / |G|_op), the point P + theta (Q - P) is feasible, so its entropy bounds
     the optimum from below, whatever L is. `ridge=None` takes ridge := |G|_op, the ridge at which
-    L would be judged most kindly; then gap = |G|_op |L|_* - <G, L>.
-
-    Values are reported minus Hc, in nats; `relative_gap = gap / (primal - Hc)`.
+    L would be judged most kindly; then gap = |G|_op |L|_* - <G, L>. Values are in nats, minus Hc.
     Raises ValueError for ridge <= 0, a wrong shape, NaN or infinity. This book; chapter 05.
     """
     if ridge is not None:
-        check_ridge(ridge)
+        check_limits(ridge=ridge)
     logits, pi, on = check_logits(L, labels.N.shape), labels.pi, labels.entries
     highest = logits.max(axis=0)
     Q = np.exp(logits - highest)  # to be normalised; off the support only
@@ -90,8 +85,7 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     inner, bound = float((G * logits).sum()), operator_norm * norm
     # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
     gap = max(primal - dual if theta < 1 else level * norm - inner, 0.0)
-    alignment = inner / bound if bound > 0 else 1.0
-    ratio = relative(gap, primal)
+    ratio, alignment = relative(gap, primal), inner / bound if bound > 0 else 1.0
     return Certificate(primal, dual, gap, ratio, 0.0, level, operator_norm, alignment)
 
 
@@ -102,30 +96,26 @@ def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
     Dual: max <G, S> with |G|_op <= 1, columns summing to zero, and G <= 0 off the support.
     L is first projected onto its constraints and centred, G projected onto its cone and scaled, so
     the two values bound the optimum for any input; `violation` says how far they were moved.
-
     Raises ValueError for shapes that differ, NaN or infinity, or an S that is not a support.
     This book; chapter 07.
     """
     support = support_mask(S)
     given, G = check_logits(L, support.shape), check_logits(dual, support.shape, "dual")
-    feasible = project_margin(given, support)
-    cone = project_dual(G, support)
+    feasible, cone = project_margin(given, support), project_dual(G, support)
     violation = np.linalg.norm(feasible - given) + np.linalg.norm(cone - G)
     feasible -= feasible.mean(axis=0)  # keeps the margins, cannot raise the norm
     primal = float(np.linalg.norm(feasible, "nuc"))
     operator_norm = spectral_norm(cone)
     value = float(cone[support].sum()) / max(1.0, operator_norm)
+    value = max(value, 0.0)  # G = 0 is feasible
     if primal < 1e-12 * support.size**0.5:  # no margins at all: every k_j = V, or V = 1
         primal = value = 0.0
-    value = max(value, 0.0)  # G = 0 is feasible
-    gap = primal - value
-    ratio = relative(gap, primal)
+    gap, ratio = primal - value, relative(primal - value, primal)
     return Certificate(primal, value, gap, ratio, float(violation), None, operator_norm)
 
 
 def project_margin(L: NDArray[np.float64], S: Support, margin: float = 1.0) -> NDArray[np.float64]:
-    """Nearest matrix (Frobenius) to L that is constant on each support and at least `margin`
-    smaller off it.
+    """Nearest matrix to L that is constant on each support and at least `margin` smaller off it.
 
     In a column: with a the mean of the in-support entries and of those off-support entries,
     raised by `margin`, that exceed a, the projection is a on the support and
@@ -182,18 +172,14 @@ def spectral_norm(A: NDArray[np.float64]) -> float:
     return float(singular_values(A)[-1])
 
 
-def check_ridge(ridge: float) -> None:
-    """ValueError unless the ridge is positive and finite."""
-    if not 0 < ridge < np.inf:
-        raise ValueError(f"ridge is {ridge}; use a positive number, below ridge_max(labels).")
-
-
-def check_limits(tol: float, max_iter: int) -> None:
-    """ValueError for a tolerance or an iteration limit that no solver can use."""
+def check_limits(tol: float = 1.0, max_iter: int = 1, ridge: float = 1.0) -> None:
+    """ValueError for a tolerance, an iteration limit or a ridge that cannot be used."""
     if not tol > 0:
         raise ValueError(f"tol is {tol}; use a positive relative duality gap such as 1e-6.")
     if max_iter < 1:
         raise ValueError(f"max_iter is {max_iter}; use 1 or more.")
+    if not 0 < ridge < np.inf:
+        raise ValueError(f"ridge is {ridge}; use a positive number, below ridge_max(labels).")
 
 
 def relative(gap: float, primal: float) -> float:

@@ -61,10 +61,8 @@ class Vocabulary:
 def load_corpus(
     name: str | Path, max_vocab: int | None = None, max_stories: int | None = None
 ) -> tuple[NDArray[np.int64], Vocabulary]:
-    """Load a text and return `(ids, vocab)`; chapter 01.
+    """Load a text and return `(ids, vocab)`: int64 token ids and their Vocabulary. Chapter 01.
 
-    Parameters
-    ----------
     name : "lily", "primer" or "tales" (bundled, written for this project), "tinystories" (the
         public data set, needs the `hub` extra and a network), or a path to a UTF-8 text file.
         Blank lines separate stories; stories are joined by the token `<sep>`.
@@ -72,14 +70,10 @@ def load_corpus(
         and all others become `<unk>`. None keeps every word, and there is no `<unk>`.
     max_stories : read only the first stories (default: all; 10,000 for "tinystories").
 
-    Returns
-    -------
-    ids : (length,) int64 token ids.  vocab : Vocabulary; special tokens first, then words by
-        decreasing frequency (ties alphabetically).
-
-    Raises ValueError for an unknown name, a folder, an empty text, a text that is not UTF-8,
-    max_vocab < 3 or max_stories < 1; FileNotFoundError for a missing file; OSError if the data
-    set cannot be reached.
+    Special tokens come first in the vocabulary, then words by decreasing frequency, ties
+    alphabetically. Raises ValueError for an unknown name, a folder, an empty text, a text that is
+    not UTF-8, max_vocab < 3 or max_stories < 1; FileNotFoundError for a missing file; OSError
+    if the data set cannot be reached.
     """
     if max_vocab is not None and max_vocab < 3:
         raise ValueError(
@@ -124,10 +118,10 @@ def _tinystories(max_stories: int) -> list[str]:
     remedy = f"The bundled texts need no network: {', '.join(BUNDLED)}."
     try:
         from datasets import load_dataset  # an optional extra: ntp_lite[hub]
-    except ImportError:
-        raise OSError(f'"tinystories" needs: pip install "ntp_lite[hub]". {remedy}') from None
-    try:
+
         rows = load_dataset("roneneldan/TinyStories", split="train", streaming=True)
         return [row["text"].replace("\n\n", "\n") for row in rows.take(max_stories)]
+    except ImportError:
+        raise OSError(f'"tinystories" needs: pip install "ntp_lite[hub]". {remedy}') from None
     except Exception as error:  # the hub's client raises many kinds when it is offline
         raise OSError(f"The TinyStories data set cannot be reached ({error}). {remedy}") from error

@@ -23,8 +23,8 @@ class Factors(NamedTuple):
 class CollapseResult(NamedTuple):
     """Within-class over total variability, 0 = collapsed; NaN where no class has two members.
 
-    Classes of contexts with one next token (k = 1, neural collapse) and with several (k >= 2)
-    stand apart. `permuted_*`: the same after the classes were dealt out at random, sizes kept.
+    For classes of contexts with one next token (k = 1, neural collapse) and with several (k >= 2).
+    `permuted_*`: the same after the classes were dealt out at random, sizes kept.
     """
 
     one_token: float
@@ -59,8 +59,10 @@ def cosine_similarity(X: ArrayLike, Y: ArrayLike | None = None) -> NDArray[np.fl
 
     Contexts are columns of H; for words pass W.T. A zero column has cosine 0 with everything.
     """
-    A = _unit_columns(X)
-    return A.T @ (A if Y is None else _unit_columns(Y))
+    A, B = (np.asarray(M, dtype=np.float64) for M in (X, X if Y is None else Y))
+    norms = (np.linalg.norm(M, axis=0) for M in (A, B))
+    a, b = (np.where(norm > 0, norm, 1.0) for norm in norms)
+    return (A / a).T @ (B / b)
 
 
 def support_collapse(X: ArrayLike, labels: SoftLabels, seed: int = 0) -> CollapseResult:
@@ -80,15 +82,14 @@ def support_collapse(X: ArrayLike, labels: SoftLabels, seed: int = 0) -> Collaps
     shared = np.bincount(classes)[classes] > 1
     rng = np.random.default_rng(seed)
     values, missing = [], []
-    for name, many in (("k = 1", False), ("k >= 2", True)):
-        chosen = np.flatnonzero(shared & ((labels.support_sizes > 1) == many))
-        if len(chosen) == 0:
+    for name, several in (("k = 1", False), ("k >= 2", True)):
+        chosen = shared & ((labels.support_sizes > 1) == several)
+        if not chosen.any():
             missing.append(name)
         for groups in (classes[chosen], rng.permutation(classes[chosen])):
             values.append(_within_over_total(columns[chosen], groups))
     message = f"no class with two members for {' and '.join(missing)}" if missing else ""
-    one, permuted_one, several, permuted_several = values
-    return CollapseResult(one, several, permuted_one, permuted_several, message)
+    return CollapseResult(values[0], values[2], values[1], values[3], message)
 
 
 def orthants(L: ArrayLike, n_concepts: int, tol: float = 1e-8) -> Orthants:
@@ -107,28 +108,19 @@ def orthants(L: ArrayLike, n_concepts: int, tol: float = 1e-8) -> Orthants:
 
 
 def seriation(X: ArrayLike) -> NDArray[np.intp]:
-    """An order of the columns of X that puts similar ones side by side, for heat maps.
-
-    Leaves of an average-linkage tree on Euclidean distances, optimally ordered.
-    """
+    """An order of the columns of X for heat maps: leaves of their average-linkage tree."""
     columns = np.asarray(X, dtype=np.float64).T
     if len(columns) < 3:
         return np.arange(len(columns))
     return hierarchy.leaves_list(hierarchy.linkage(columns, "average", optimal_ordering=True))
 
 
-def _unit_columns(X: ArrayLike) -> NDArray[np.float64]:
-    A = np.asarray(X, dtype=np.float64)
-    norms = np.linalg.norm(A, axis=0)
-    return A / np.where(norms > 0, norms, 1.0)
-
-
 def _within_over_total(rows: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
     if len(rows) == 0:
         return float("nan")
     _, index, size = np.unique(classes, return_inverse=True, return_counts=True)
-    means = np.zeros((len(size), rows.shape[1]))
-    np.add.at(means, index, rows)
-    within = np.square(rows - (means / size[:, None])[index]).sum()
+    sums = np.zeros((len(size), rows.shape[1]))
+    np.add.at(sums, index, rows)
+    within = np.square(rows - (sums / size[:, None])[index]).sum()
     total = np.square(rows - rows.mean(axis=0)).sum()
     return float(within / total) if total != 0 else 0.0  # NaN stays NaN

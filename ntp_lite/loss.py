@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 
 from .soft_labels import SoftLabels
@@ -15,13 +15,11 @@ Logits = TypeVar("Logits", NDArray[np.float64], torch.Tensor)
 
 
 def cross_entropy(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
-    r"""CE(L) = sum_j pi_j (logsumexp(L_j) - <P_j, L_j>), in nats.
+    """CE(L) = sum_j pi_j (logsumexp(L_j) - <P_j, L_j>), in nats.
 
     Equals the mean one-hot cross-entropy over the n training positions. Numpy logits (V, m) give
-    a float, computed in float64; torch logits give a differentiable 0-d tensor.
-
-    Raises ValueError for another shape than (V, m), and for numpy logits with NaN or infinity.
-    Paper: eq. (1). Book: chapter 02.
+    a float, computed in float64; torch logits give a differentiable 0-d tensor. Raises ValueError
+    for another shape, and for numpy logits with NaN or infinity. Paper: eq. (1). Book: chapter 02.
     """
     if not isinstance(L, torch.Tensor):
         return float(cross_entropy(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
@@ -32,12 +30,11 @@ def cross_entropy(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
 
 
 def excess_loss(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
-    r"""CE(L) - Hc = sum_j pi_j KL(P_j || softmax(L_j)) >= 0, in nats.
+    """CE(L) - Hc = sum_j pi_j KL(P_j || softmax(L_j)) >= 0, in nats.
 
-    Computed without cancellation, as a sum of non-negative terms: with x = log(Q/P) on the
-    support, KL = sum_{support} P (e^x - 1 - x) + (mass of Q off the support). So an excess of 1e-10
-    keeps its digits, which the difference CE - Hc would lose. Same types and errors as
-    `cross_entropy`. Book: chapter 02.
+    Non-negative terms are summed: with x = log(Q/P) on the support, KL = sum_{support} P (e^x - 1
+    - x) + (mass of Q off the support). So an excess of 1e-10 keeps its digits, which the
+    difference CE - Hc would lose. Same types and errors as `cross_entropy`. Book: chapter 02.
     """
     if not isinstance(L, torch.Tensor):
         return float(excess_loss(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
@@ -100,15 +97,12 @@ def as_array(A: Any) -> NDArray:
 
 def check_shape(L: Any, shape: tuple[int, int], name: str = "L") -> None:
     """ValueError unless L has this shape."""
-    if tuple(L.shape) != shape:
-        raise ValueError(
-            f"{name} has shape {tuple(L.shape)}, the labels (V, m) = {shape}; columns are contexts."
-        )
+    found = tuple(L.shape)
+    if found != shape:
+        raise ValueError(f"{name} has shape {found}, not (V, m) = {shape}; columns are contexts.")
 
 
-def check_logits(
-    L: ArrayLike | sparse.sparray, shape: tuple[int, int], name: str = "L"
-) -> NDArray[np.float64]:
+def check_logits(L: Any, shape: tuple[int, int], name: str = "L") -> NDArray[np.float64]:
     """`L` as a float64 numpy array; ValueError if its shape is wrong or it is not finite."""
     array = as_array(L).astype(np.float64, copy=False)
     check_shape(array, shape, name)
@@ -118,10 +112,7 @@ def check_logits(
 
 
 def torch_device(name: torch.device | str | None) -> torch.device:
-    """`name` as a device: None is the CPU, "auto" the GPU where there is one, else the CPU.
-
-    Raises ValueError if a GPU is asked for where there is none.
-    """
+    """None: the CPU; "auto": CUDA where there is one. ValueError for CUDA where there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name or "cpu")

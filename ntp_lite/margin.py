@@ -11,18 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .certificate import (
-    Certificate,
-    Support,
-    certify_margin,
-    check_limits,
-    project_dual,
-    project_margin,
-    relative,
-    singular_values,
-    spectral_norm,
-    support_mask,
-)
+from . import certificate as judge
+from .certificate import Certificate, Support, support_mask
 from .loss import torch_device
 
 OVER_RELAXATION = 1.7  # ADMM accepts (0, 2); 1.6 to 1.8 is the customary range
@@ -44,8 +34,8 @@ class MaxMarginResult:
     """L_mm with its proof of optimality.
 
     L : (V, m) exactly feasible logits, centred columns.  dual : (V, m) feasible dual matrix G.
-    certificate : recomputed by `certify_margin` from these two arrays.  history : bounds at
-    each check, as equal-length lists.  converged : certificate.relative_gap <= tol.
+    certificate : `certify_margin` of these two arrays.  history : the fields of MarginProgress at
+    each check, as lists.  converged : certificate.relative_gap <= tol, else `message` says why.
     """
 
     L: NDArray[np.float64] = field(repr=False)
@@ -63,54 +53,46 @@ def centered_support(labels: Support) -> NDArray[np.float64]:
 
     Accepts SoftLabels or a 0/1 matrix S. Paper: section 5. Book: chapters 07 and 11.
     """
-    S = support_mask(labels).astype(np.float64)
+    S = support_mask(labels)
     return S - S.mean(axis=0)
 
 
 def solve_max_margin(
-    labels: Support,
-    tol: float = 1e-6,
-    max_iter: int = 5000,
+    labels: Support, tol: float = 1e-6, max_iter: int = 5000,
     device: torch.device | str | None = None,
     callback: Callable[[MarginProgress], None] | None = None,
-) -> MaxMarginResult:
-    r"""Solve the NTP-SVM over logits
+) -> MaxMarginResult:  # fmt: skip
+    """Solve the NTP-SVM over logits
 
         min |L|_*   s.t. for every context j:  L[z,j] = L[z',j]       for z, z' in S_j,
                                                L[z,j] - L[v,j] >= 1  for z in S_j, v not in S_j,
 
     and its dual  max <G, S>  s.t. |G|_op <= 1, 1'G = 0, G <= 0 off the support.
 
-    Equal columns and equal rows of S are merged first, exactly (chapter 07 proves it), so the cost
-    depends on the distinct supports, not on m. Then ADMM alternates singular-value
-    thresholding with the exact projection onto the margins. Both iterates are made feasible
-    at each check, so the bounds in `history` hold at every moment.
+    Equal columns and equal rows of S are merged first, exactly (chapter 07), so the cost depends
+    on the distinct supports, not on m. Then ADMM alternates singular-value thresholding with
+    the exact projection onto the margins. Both iterates are made feasible at each check, where
+    `callback` receives a MarginProgress: its bounds hold at every moment.
 
-    Parameters
-    ----------
     labels : SoftLabels, or the 0/1 support matrix S (V, m).
     tol : stop when the relative duality gap (primal - dual) / primal <= tol.
     device : where to work ("cpu", "cuda", "auto"); results are numpy float64 on any device.
-    callback : called with MarginProgress at each check.
 
     Ctrl-C returns the best point so far, with converged=False. Raises ValueError for tol <= 0,
     max_iter < 1, an S that is not a support, or CUDA where there is none.
     Paper: eq. (NTP-SVM*). Book: chapter 07.
     """
-    check_limits(tol, max_iter)
-    start = time.perf_counter()
-    S = support_mask(labels)
-    merged = _Merged(S)
-    iteration = _Iteration(merged, torch_device(device))
+    judge.check_limits(tol, max_iter)
+    start, S = time.perf_counter(), support_mask(labels)
+    iteration = _Iteration(S, torch_device(device))
     seen: list[MarginProgress] = []
-    message, n_iter = f"stopped after max_iter = {max_iter} iterations", 0
+    n_iter, message = 0, f"stopped after max_iter = {max_iter} iterations"
     try:
         for n_iter in range(1, max_iter + 1):
             iteration.step()
             if n_iter % CHECK_EVERY and n_iter != max_iter:
                 continue
-            gap = iteration.check()
-            seconds = time.perf_counter() - start
+            gap, seconds = iteration.check(), time.perf_counter() - start
             seen.append(MarginProgress(n_iter, iteration.primal, iteration.dual, gap, seconds))
             if callback is not None:
                 callback(seen[-1])
@@ -120,22 +102,18 @@ def solve_max_margin(
     except KeyboardInterrupt:
         message = "interrupted; this is the best point so far"
     # Projecting again in float64 makes both exactly feasible, also after float32 work.
-    L = project_margin(merged.expand(iteration.best_L), S)
+    L = judge.project_margin(iteration.expand(iteration.best_L), S)
     L -= L.mean(axis=0)
-    dual = project_dual(merged.expand(iteration.best_dual), S)
-    dual /= max(1.0, spectral_norm(dual))
-    certificate = certify_margin(L, dual, S)
+    dual = judge.project_dual(iteration.expand(iteration.best_dual), S)
+    dual /= max(1.0, judge.spectral_norm(dual))
+    certificate = judge.certify_margin(L, dual, S)
     history = {name: [getattr(now, name) for now in seen] for name in MarginProgress._fields}
     seconds, converged = time.perf_counter() - start, certificate.relative_gap <= tol
     return MaxMarginResult(L, dual, certificate, history, converged, n_iter, seconds, message)
 
 
 class ProxyBounds(NamedTuple):
-    """How much larger the proxy's nuclear norm is than the optimum A = |L_mm|_*, relative to A.
-
-    `lower <= |S_centered|_* / A - 1 <= upper`. `exact`: the sufficient test holds, so the proxy
-    solves the max-margin problem.
-    """
+    """`lower <= |S_centered|_* / |L_mm|_* - 1 <= upper`; `exact`: the proxy is known optimal."""
 
     lower: float
     upper: float
@@ -147,88 +125,73 @@ def proxy_bounds(labels: Support, result: MaxMarginResult | None = None) -> Prox
 
     If U V' from the SVD U Sigma V' of S_centered is <= 0 off the support, it is a dual point with
     <U V', S> = |S_centered|_*, so the proxy is optimal. Repaired where it is not <= 0, it still
-    bounds A from below. With `result` (solve_max_margin) both bounds are as tight as its gap.
-    This book; chapter 11.
+    bounds |L_mm|_* from below. `result` makes both bounds as tight as its gap. Chapter 11.
     """
-    S = support_mask(labels)
-    proxy = centered_support(S)
+    proxy = centered_support(labels)
     U, s, Vt = np.linalg.svd(proxy, full_matrices=False)
-    kept = s > 1e-10 * max(S.shape)
-    judged = certify_margin(proxy, U[:, kept] @ Vt[kept], S)
-    dual, primal = judged.dual, judged.primal
-    if result is not None:
-        dual = max(dual, result.certificate.dual)
-        primal = min(primal, result.certificate.primal)
+    kept = s > 1e-10 * max(proxy.shape)
+    judged = judge.certify_margin(proxy, U[:, kept] @ Vt[kept], labels)
     if judged.primal == 0:
         return ProxyBounds(0.0, 0.0, True)
+    best = judged if result is None else result.certificate
+    dual, primal = max(judged.dual, best.dual), min(judged.primal, best.primal)
     upper = judged.primal / dual - 1 if dual > 0 else np.inf
     return ProxyBounds(judged.primal / primal - 1, upper, judged.relative_gap < 1e-9)
-
-
-class _Merged:
-    """The problem after merging equal columns and equal rows of S.
-
-    With multiplicities r (rows) and c (columns), |L|_* = |D * L_reduced|_* for the weights
-    D = sqrt(r c'), and a dual matrix expands as G = G_reduced / D (chapter 07).
-    """
-
-    def __init__(self, S: NDArray[np.bool_]) -> None:
-        columns, self.column_of, column_count = _distinct(S.T)
-        rows, self.row_of, self.row_count = _distinct(S[:, columns])
-        self.S = S[np.ix_(rows, columns)]
-        self.D = np.sqrt(np.outer(self.row_count, column_count))
-
-    def centre(self, reduced: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Subtract what is the mean of each column after expansion."""
-        return reduced - np.average(reduced, axis=0, weights=self.row_count)
-
-    def expand(self, reduced: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Copy reduced entries to every row and column that was merged into them."""
-        return reduced[np.ix_(self.row_of, self.column_of)]
 
 
 def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray]:
     """First index, class and multiplicity of the distinct rows of a boolean matrix."""
     packed = np.ascontiguousarray(np.packbits(rows, axis=1))
-    keys = packed.view(f"V{packed.shape[1]}").ravel()
+    keys = packed.view(f"V{packed.shape[1]}").ravel()  # much faster than np.unique(axis=0)
     return np.unique(keys, return_index=True, return_inverse=True, return_counts=True)[1:]
 
 
 class _Iteration:
-    """ADMM on M = D * L_reduced: min |M|_* + (indicator of the margin constraints on M / D).
+    """ADMM on M = D * L: min |M|_* + (indicator of the margin constraints on M / D).
 
-    Z is always feasible and -rho U always in the dual cone, whatever the iteration did.
-    All (V, m) tensors hold one context after the other in memory, and everything but one
+    Equal columns and equal rows of S are merged. With multiplicities r (rows) and c (columns), the
+    norm of the expanded L is |D * L|_* for D = sqrt(r c'), and a dual matrix G becomes G / D
+    (chapter 07). Z is always feasible and -rho U always in the dual cone, whatever the iteration
+    did. All (V, m) tensors hold one context after the other in memory, and everything but one
     Gram matrix is done in blocks of contexts small enough for the processor's cache.
     """
 
-    def __init__(self, problem: _Merged, device: torch.device) -> None:
-        self.problem, self.device = problem, device
-        self.best_L = problem.centre(problem.S.astype(np.float64))  # the proxy
-        self.best_dual = np.zeros(problem.S.shape)
+    def __init__(self, support: NDArray[np.bool_], device: torch.device) -> None:
+        columns, self.column_of, column_count = _distinct(support.T)
+        rows, self.row_of, self.row_count = _distinct(support[:, columns])
+        self.S = support[np.ix_(rows, columns)]
+        self.D = np.sqrt(np.outer(self.row_count, column_count))
+        self.best_L, self.best_dual = self.centre(self.S), np.zeros(self.S.shape)  # the proxy, 0
         self.primal, self.dual, self.gap = np.inf, 0.0, np.inf
         # Small problems fit the cache in float64; large ones begin in float32.
-        self.dtype = torch.float32 if problem.S.size > 200_000 else torch.float64
+        self.device, self.dtype = device, torch.float32 if self.S.size > 200_000 else torch.float64
         self._to_device(self.best_L, self.best_dual)
         values = torch.linalg.eigvalsh(self._gram().double()).clamp(min=0).sqrt()
         # The threshold 1 / rho starts at about 3 mean values; they are all 0 if every k_j = V.
         self.rho = 0.3 / max(float(values.mean()), 1e-12)
 
+    def centre(self, L: NDArray) -> NDArray[np.float64]:
+        """Subtract what is the mean of each column after expansion."""
+        return L - np.average(L, axis=0, weights=self.row_count)
+
+    def expand(self, A: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Copy entries to every row and column that was merged into them."""
+        return A[np.ix_(self.row_of, self.column_of)]
+
     def _to_device(self, L: NDArray[np.float64], U: NDArray[np.float64]) -> None:
         def put(array: NDArray, dtype: torch.dtype = self.dtype) -> torch.Tensor:
             return torch.tensor(np.ascontiguousarray(array.T), dtype=dtype, device=self.device).T
 
-        self.mask = put(self.problem.S, torch.bool)
-        self.weight = put(self.problem.row_count[:, None])
-        self.D = put(self.problem.D)
-        self.Z, self.U = put(L * self.problem.D), put(U)
+        self.mask, self.weights = put(self.S, torch.bool), put(self.D)
+        self.row_weight = put(self.row_count[:, None])
+        self.Z, self.U = put(L * self.D), put(U)
         self.a = torch.zeros_like(self.Z[0])
-        block = 2**18 if self.device.type == "cpu" else 2**26  # entries
-        width = max(1, block // len(L))
+        entries = 2**18 if self.device.type == "cpu" else 2**26
+        width = max(1, entries // len(L))
         self.blocks = [slice(j, j + width) for j in range(0, L.shape[1], width)]
 
     def _gram(self) -> torch.Tensor:
-        """(Z - U)(Z - U)' by blocks of columns."""
+        """(Z - U)(Z - U)'."""
         gram = torch.zeros(len(self.Z), len(self.Z), dtype=self.dtype, device=self.device)
         for b in self.blocks:
             A = self.Z[:, b] - self.U[:, b]
@@ -243,19 +206,17 @@ class _Iteration:
         vectors = vectors[:, kept]
         shrink = vectors * (1 - 1 / (self.rho * values[kept]))
         threshold = None if 2 * vectors.shape[1] < len(values) else shrink @ vectors.T
-        primal_residual = dual_residual = norm_Z = norm_U = 0.0
+        squares = torch.zeros(4, dtype=self.dtype, device=self.device)
         for b in self.blocks:
             Z, U = self.Z[:, b], self.U[:, b]
             A = Z - U
             X = shrink @ (vectors.T @ A) if threshold is None else threshold @ A
             Y = torch.lerp(Z, X, OVER_RELAXATION).add_(U)
             new = self._project(Y, b)
-            primal_residual += float((X - new).square_().sum())
-            dual_residual += float((Z - new).square_().sum())
             torch.sub(Y, new, out=U)
+            squares += torch.stack([B.square().sum() for B in (X - new, Z - new, new, U)])
             Z.copy_(new)
-            norm_Z += float(Z.square().sum())
-            norm_U += float(U.square().sum())
+        primal_residual, dual_residual, norm_Z, norm_U = squares.tolist()
         self.imbalance = (primal_residual * norm_U) / max(dual_residual * norm_Z, 1e-300)
 
     def _project(self, Y: torch.Tensor, b: slice) -> torch.Tensor:
@@ -265,12 +226,11 @@ class _Iteration:
         convex, decreasing and piecewise linear: Newton's method from any start is monotone
         after one step and ends exactly after finitely many; from the last a, after two or three.
         """
-        D, mask, r = self.D[:, b], self.mask[:, b], self.weight
+        D, mask, r, a = self.weights[:, b], self.mask[:, b], self.row_weight, self.a[b]
         x = Y / D
         raised = torch.where(mask, -torch.inf, x + 1)
         on_support = torch.where(mask, x * r, 0).sum(dim=0)
         total = torch.where(mask, r, 0).sum(dim=0)
-        a = self.a[b]
         slack = 4 * torch.finfo(x.dtype).eps
         for n in range(len(x) + 2):
             excess = raised - a
@@ -285,19 +245,18 @@ class _Iteration:
 
     def check(self) -> float:
         """Rigorous bounds from the current Z and U; keeps the best; adapts rho and precision."""
-        D = self.problem.D
-        L = self.problem.centre(self.Z.double().cpu().numpy() / D)
+        L = self.centre(self.Z.double().cpu().numpy() / self.D)
         U = self.U.double().cpu().numpy()
         G = -self.rho * U
-        primal = float(singular_values(L * D).sum())
-        dual = float((G * D)[self.problem.S].sum()) / max(1.0, spectral_norm(G))
+        primal = float(judge.singular_values(L * self.D).sum())
+        dual = float((G * self.D)[self.S].sum()) / max(1.0, judge.spectral_norm(G))
         if primal - max(dual, self.dual) < 1e-6 * primal:
-            primal = float(np.linalg.norm(L * D, "nuc"))  # the above has eight digits only
+            primal = float(np.linalg.norm(L * self.D, "nuc"))  # the above has eight digits only
         if primal < self.primal:
             self.primal, self.best_L = primal, L
         if dual > self.dual:
-            self.dual, self.best_dual = dual, G / D
-        before, self.gap = self.gap, relative(self.primal - self.dual, self.primal)
+            self.dual, self.best_dual = dual, G / self.D
+        before, self.gap = self.gap, judge.relative(self.primal - self.dual, self.primal)
         if self.dtype == torch.float32 and self.gap > 0.7 * before:
             self.dtype = torch.float64  # float32 has given what it can
             self._to_device(L, U)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, wrightomega
 
-from .certificate import Certificate, certify_ridge, check_limits, check_ridge, spectral_norm
+from .certificate import Certificate, certify_ridge, check_limits, spectral_norm
 from .decomposition import split_logits
 from .loss import check_shape
 from .soft_labels import SoftLabels
@@ -45,23 +45,19 @@ def ridge_max(labels: SoftLabels) -> float:
 
 
 def solve_ridge(
-    labels: SoftLabels,
-    ridge: float,
-    tol: float = 1e-5,
-    warm_start: RidgeResult | None = None,
-    max_iter: int = 3000,
-) -> RidgeResult:
-    r"""Minimise CE(L) + ridge |L|_* over all logits L (V, m), to a relative duality gap <= tol.
+    labels: SoftLabels, ridge: float, tol: float = 1e-5,
+    warm_start: RidgeResult | None = None, max_iter: int = 3000,
+) -> RidgeResult:  # fmt: skip
+    """Minimise CE(L) + ridge |L|_* over all logits L (V, m), to a relative duality gap <= tol.
 
     ADMM in the logit domain: singular-value thresholding against the proximal step of the
     cross-entropy, which is solved exactly. Without a warm start the path is followed loosely from
-    `ridge_max` down to `ridge`. The gap is relative to primal - Hc, in nats.
+    `ridge_max` down to `ridge`. The gap is relative to primal - Hc, in nats. Raises ValueError for
+    ridge <= 0, tol <= 0, max_iter < 1 or a warm start of another shape.
 
-    Raises ValueError for ridge <= 0, tol <= 0 or max_iter < 1.
     Paper: eq. (nuclear-norm form of NTP-UFM). Book: chapters 05 and 08.
     """
-    check_ridge(ridge)
-    check_limits(tol, max_iter)
+    check_limits(tol, max_iter, ridge)
     if warm_start is not None:
         check_shape(warm_start.L, labels.N.shape, "warm_start")
     start, before, top = time.perf_counter(), warm_start, ridge_max(labels)
@@ -79,20 +75,16 @@ def solve_ridge(
 
 
 def ridge_path(
-    labels: SoftLabels,
-    ridges: Sequence[float] | NDArray[np.float64],
-    tol: float = 1e-5,
-    callback: Callable[[RidgeResult], None] | None = None,
-    max_iter: int = 3000,
-) -> list[RidgeResult]:
+    labels: SoftLabels, ridges: Sequence[float] | NDArray[np.float64], tol: float = 1e-5,
+    callback: Callable[[RidgeResult], None] | None = None, max_iter: int = 3000,
+) -> list[RidgeResult]:  # fmt: skip
     """Solve at each ridge, warm-started from the next larger one; results in the given order.
 
     `callback` receives each RidgeResult as it is found, so Ctrl-C loses only the one in work.
     Raises ValueError as `solve_ridge`. Paper: Theorem 1. Book: chapter 08.
     """
-    check_limits(tol, max_iter)
     for ridge in ridges:
-        check_ridge(ridge)
+        check_limits(tol, max_iter, ridge)
     found: dict[float, RidgeResult] = {}
     last = None
     for ridge in sorted({float(r) for r in ridges}, reverse=True):
@@ -115,9 +107,7 @@ def _admm(
     if warm is not None:
         threshold = warm.threshold
         U = prox.gradient(warm.L) * (threshold / warm.ridge)
-        Z = warm.L.copy()
-        if warm.slope is not None:
-            Z += warm.slope * np.log(warm.ridge / ridge)
+        Z = warm.L if warm.slope is None else warm.L + warm.slope * np.log(warm.ridge / ridge)
     prox.start(Z)
     best, best_gap, checked = Z, np.inf, 0
     for n_iter in range(1, max_iter + 1):
@@ -184,9 +174,8 @@ class _ProxCrossEntropy:
         return G * self.pi
 
     def __call__(self, Y: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
-        c = rho / self.pi
-        c_on, P = c[self.on[1]], self.P
-        shift = np.log(P) - Y[self.on]
+        c, P, columns = rho / self.pi, self.P, self.on[1]
+        c_on, shift = c[columns], np.log(P) - Y[self.on]
         x = Y - np.log(c)
         x[self.on] = EMPTY
         if self.g is None:
@@ -196,20 +185,18 @@ class _ProxCrossEntropy:
             w = np.exp(g)
             slope = 1 / (1 + w)
             off_residual = (g + w - x + s) * slope
-            w_slope = w * slope
             change = P * np.expm1(u)
             q = P + change
-            residual = (c_on * (u + s[self.on[1]] + shift) + change) / (c_on + q)
-            off_total = (w * (1 - off_residual)).sum(axis=0) * c
-            ds = (self.sum(change - q * residual) + off_total) / (
-                self.sum(q * c_on / (c_on + q)) + c * w_slope.sum(axis=0)
-            )
-            du = np.clip(-residual - ds[self.on[1]] * c_on / (c_on + q), -5, 1)
+            pull = c_on / (c_on + q)
+            residual = (u + s[columns] + shift) * pull + change / (c_on + q)
+            total = self.sum(change - q * residual) + c * (w * (1 - off_residual)).sum(axis=0)
+            ds = total / (self.sum(q * pull) + c * (w * slope).sum(axis=0))
+            du = np.clip(-residual - ds[columns] * pull, -5, 1)
             dg = np.minimum(-off_residual - ds * slope, 1)
             g, u, s = g + dg, u + du, s + ds
             if max(np.abs(ds).max(), np.abs(du).max(), (np.abs(dg) * w).max()) < 1e-12:
                 break
         self.g, self.u, self.s = g, u, s
         Z = Y - np.exp(g)
-        Z[self.on] = u + s[self.on[1]] + np.log(P)
+        Z[self.on] = u + s[columns] + np.log(P)
         return Z

@@ -18,14 +18,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")  # one more: 72 differen
 
 
 def heat_map(
-    ax: Axes,
-    A: ArrayLike,
-    rows: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
-    title: str = "",
-    limit: float | None = None,
-    colorbar: bool = True,
-) -> Axes:
+    ax: Axes, A: ArrayLike, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None,
+    title: str = "", limit: float | None = None, colorbar: bool = True,
+) -> Axes:  # fmt: skip
     """A matrix as colours, blue negative, white zero, red positive; +-limit are the end colours.
 
     `rows` and `columns` name the ticks (leave them out for more than about 40).
@@ -50,14 +45,9 @@ def spectrum(ax: Axes, matrices: Mapping[str, ArrayLike], relative: bool = False
 
 
 def curves(
-    ax: Axes,
-    x: ArrayLike,
-    ys: Mapping[str, ArrayLike],
-    xlabel: str = "",
-    ylabel: str = "",
-    logx: bool = True,
-    logy: bool = True,
-) -> Axes:
+    ax: Axes, x: ArrayLike, ys: Mapping[str, ArrayLike], xlabel: str = "", ylabel: str = "",
+    logx: bool = True, logy: bool = True,
+) -> Axes:  # fmt: skip
     """Named curves over a common x, told apart by colour and by marker."""
     for (name, y), color, marker in zip(ys.items(), cycle(COLORS), cycle(MARKERS)):
         ax.plot(np.asarray(x), np.asarray(y), color=color, marker=marker, ms=4, label=name)

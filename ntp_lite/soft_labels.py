@@ -32,30 +32,22 @@ class SoftLabels:
 
         Every window that is followed by an id is one position: n = len(ids) - context_length.
         Contexts stand in lexicographic order of their ids. Exact: windows become integers, which
-        are counted in a table where that is small and sorted otherwise.
-
-        Raises ValueError for context_length < 1, a text not longer than the context, or ids
-        that are not whole numbers in [0, vocab_size).
+        are counted in a table where that is small and sorted otherwise. Raises ValueError for
+        context_length < 1, too short a text, or ids that are not whole numbers in [0, vocab_size).
         """
-        tokens = np.asarray(ids)
-        c, V = context_length, vocab_size
+        tokens, c, V = np.asarray(ids), context_length, vocab_size
         if c < 1:
             raise ValueError(f"context_length is {c}; use 1 or more.")
         if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
-            raise ValueError(
-                f"ids must be a 1-d array of integers, not {tokens.dtype} {tokens.shape}."
-            )
-        if len(tokens) <= c:
-            raise ValueError(
-                f"The text has {len(tokens)} tokens, too short for context_length {c}; "
-                "use a longer text or a shorter context."
-            )
+            raise ValueError(f"ids must be 1-d integers, not {tokens.dtype} {tokens.shape}.")
+        n = len(tokens) - c
+        if n < 1:
+            raise ValueError(f"{n + c} tokens: too few for context_length {c}; use a longer text.")
         for extreme in (tokens.min(), tokens.max()):
             if not 0 <= extreme < V:
                 raise ValueError(f"Token id {extreme} is outside 0 ... {V - 1}; check vocab_size.")
         if tokens.dtype == np.uint64:  # would turn sums with int64 into floats
             tokens = tokens.astype(np.int64)
-        n = len(tokens) - c
         table = max(2**20, 4 * n)  # keys below this are counted in a table, others by sorting
         key, bound = tokens[:n].astype(np.int64), V
         ranked: dict[int, NDArray] = {}  # prefix length: the prefix of each rank
@@ -74,13 +66,12 @@ class SoftLabels:
             keys, counts = np.unique(key, return_counts=True)
         prefix, rows = np.divmod(keys, V)
         prefix, pointer = np.unique(prefix, return_index=True)
-        pointer = np.append(pointer, len(rows))
         contexts = np.empty((len(prefix), c), dtype=np.int64)
         for k in range(c, 0, -1):
             prefix = ranked[k][prefix] if k in ranked else prefix
             prefix, contexts[:, k - 1] = np.divmod(prefix, V)
-        N = sparse.csc_array((counts, rows, pointer), shape=(V, len(contexts)))
-        return cls(N, contexts)
+        pointer = np.append(pointer, len(rows))
+        return cls(sparse.csc_array((counts, rows, pointer), shape=(V, len(contexts))), contexts)
 
     @classmethod
     def from_counts(
@@ -88,41 +79,36 @@ class SoftLabels:
     ) -> SoftLabels:
         """Soft labels from a (V, m) count matrix, dense or scipy sparse.
 
-        Raises ValueError for counts that are negative, not whole or not finite, a matrix that is
+        Raises ValueError for counts that are not whole numbers from 0 to 2^53, a matrix that is
         not 2-d, a context (column) without counts, or `contexts` of another length than m.
         """
         if not sparse.issparse(N) and np.ndim(N) != 2:
             raise ValueError(f"N must be a (V, m) matrix, not an array of shape {np.shape(N)}.")
         counts = sparse.csc_array(N)
         counts.sum_duplicates()
-        data = counts.data
-        for bad, why in (
-            (~np.isfinite(data), "not finite"),
-            (data < 0, "negative"),
-            (data > 2**53, "too large to be exact"),
-            (data != np.floor(data), "not whole"),
-        ):
+        data, m = counts.data, counts.shape[1]
+        problems = {
+            "not finite": ~np.isfinite(data), "negative": data < 0,
+            "too large to be exact": data > 2**53, "not whole": data != np.floor(data),
+        }  # fmt: skip
+        for why, bad in problems.items():
             if bad.any():
-                raise ValueError(
-                    f"The count {data[bad][0]} is {why}; counts are whole numbers, not frequencies."
-                )
+                remedy = "counts are whole numbers, not frequencies"
+                raise ValueError(f"The count {data[bad][0]} is {why}; {remedy}.")
         counts = counts.astype(np.int64)
         counts.eliminate_zeros()
         empty = np.flatnonzero(np.diff(counts.indptr) == 0)
-        if counts.shape[1] == 0 or len(empty):
-            where = f"Context (column) {empty[0]}" if len(empty) else "The matrix N"
+        if m == 0 or len(empty):
+            where = f"Context (column) {empty[0]}" if m else "The matrix N"
             raise ValueError(f"{where} has no counts; drop contexts that never occur.")
         names = None if contexts is None else np.asarray(contexts)
-        if names is not None and len(names) != counts.shape[1]:
-            m = counts.shape[1]
+        if names is not None and len(names) != m:
             raise ValueError(f"{len(names)} contexts for {m} columns of N; give one each.")
         return cls(counts, names)
 
     def __repr__(self) -> str:
-        return (
-            f"SoftLabels(V={self.V}, m={self.m}, n={self.n}, entropy={self.entropy:.4f} nats, "
-            f"mean support={self.support_sizes.mean():.2f})"
-        )
+        sizes, mean = f"V={self.V}, m={self.m}, n={self.n}", self.support_sizes.mean()
+        return f"SoftLabels({sizes}, entropy={self.entropy:.4f} nats, mean support={mean:.2f})"
 
     @property
     def V(self) -> int:
@@ -175,13 +161,12 @@ class SoftLabels:
     @cached_property
     def entropy(self) -> float:
         """The floor Hc = sum_j pi_j H(P_j) of the cross-entropy, in nats (ch. 02)."""
-        return float(-(self.N.data * np.log(self.P.data)).sum() / self.n) + 0.0  # never -0.0
+        return abs(float((self.N.data * np.log(self.P.data)).sum())) / self.n
 
     @cached_property
     def support_classes(self) -> NDArray[np.int64]:
         """(m,) class number of each context; equal numbers = equal supports S_j."""
-        S = self.S.sorted_indices()
-        seen: dict[bytes, int] = {}
+        S, seen = self.S.sorted_indices(), dict[bytes, int]()
         columns = np.split(S.indices, S.indptr[1:-1])
         return np.array([seen.setdefault(column.tobytes(), len(seen)) for column in columns])
 
@@ -195,11 +180,10 @@ class SoftLabels:
 
     def tensors(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """`(rows, columns, P, pi)` on a device: token and context of each support entry, its
-        probability, and the (m,) priors. Kept for the next call with the same arguments."""
-        cache = self.__dict__.setdefault("_tensors", {})
-        key = (str(device), dtype)
+    ) -> tuple[torch.Tensor, ...]:
+        """`(rows, columns, P, pi)` on a device: `entries`, the probability of each, and the (m,)
+        priors. Kept for the next call with the same arguments."""
+        cache, key = self.__dict__.setdefault("_tensors", {}), (str(device), dtype)
         if key not in cache:
             index = [torch.as_tensor(x, dtype=torch.int64) for x in self.entries]
             value = [torch.as_tensor(x, dtype=dtype) for x in (self.P.data, self.pi)]
@@ -215,10 +199,10 @@ def random_soft_labels(
     Each support entry is counted once; the other n - m * support_size positions (default n =
     4 m * support_size) fall on support entries with skewed probabilities.
     """
-    if not 1 <= support_size <= V:
-        raise ValueError(f"support_size is {support_size}; use 1 ... V = {V}.")
     entries = m * support_size
     extra = (4 * entries if n is None else n) - entries
+    if not 1 <= support_size <= V:
+        raise ValueError(f"support_size is {support_size}; use 1 ... V = {V}.")
     if m < 1 or extra < 0:
         raise ValueError(f"m={m}, n={n}: use m >= 1 and n >= m * support_size = {entries}.")
     rng = np.random.default_rng(seed)

@@ -79,6 +79,8 @@ def test_nuclear_norm_is_convex():
     for _ in range(100):
         B, C = rng.normal(size=(2, 4, 6))
         assert nuclear(B + C) <= nuclear(B) + nuclear(C) + 1e-12
+        assert np.isclose(nuclear(-3 * B), 3 * nuclear(B), rtol=1e-12)
+        assert nuclear(0.3 * B + 0.7 * C) <= 0.3 * nuclear(B) + 0.7 * nuclear(C) + 1e-12
     E, F = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
     assert np.linalg.matrix_rank((E + F) / 2) > (np.linalg.matrix_rank(E) + 1) / 2
 

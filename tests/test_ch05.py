@@ -288,7 +288,7 @@ def test_alignment_is_one_on_the_path_only(mutation, optimum):
 
 
 def test_gap_bounds_the_divergence_of_predictions(optimum):
-    """Theorem label: ex-certificates-kl
+    """Exercise label: ex-certificates-kl
 
     sum pi KL(Q* || Q) <= J(L) - min J; with the arguments of KL exchanged it can fail.
     """

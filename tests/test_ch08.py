@@ -317,7 +317,7 @@ def test_margins_of_any_model(case, mutation):
 
 
 def test_the_smallest_language():
-    """Theorem label: ex-regularisation-path-tiny"""
+    """Exercise label: ex-regularisation-path-tiny"""
     labels = ntp.SoftLabels.from_counts([[1], [0]])
     for ridge in (1e-2, 1e-5):
         q = ridge / np.sqrt(2)

@@ -17,7 +17,6 @@ def balanced_by_descent(L, seed, d=4, steps=4000):
     basis M = exp(-t (W'W - HH')): it stops where W'W = HH'.
     """
     rng = np.random.default_rng(seed)
-    W, H = rng.normal(size=(len(L), d)), None
     W = L @ rng.normal(size=(L.shape[1], d))
     H = np.linalg.lstsq(W, L, rcond=None)[0]
     for _ in range(steps):

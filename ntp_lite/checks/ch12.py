@@ -28,7 +28,8 @@ def share_of_concepts(answer: Any) -> bool:
         "you centred the rows; subtract from each context its mean over the tokens.": share(
             S - S.mean(axis=1, keepdims=True), 2
         ),
-        "this is the r-th concept alone; add up the first r.": share(centred, 2) - share(centred, 2, 1),
+        "this is the r-th concept alone; add up the first r.": share(centred, 2)
+        - share(centred, 2, 1),
         "divide by the whole squared norm.": squared,
         "this is one more concept than asked for.": share(centred, 2, r + 1),
     }
@@ -44,8 +45,8 @@ def nine_tenths(answer: Any) -> bool:
         "this is the time to one half; at nine tenths x / (sigma - x) is 9.": start / (2 * sigma),
         "the rate is 2 sigma: both factors grow.": (np.log(9) + start) / sigma,
         "use natural logarithms.": (np.log10(9) + np.log10(sigma / x_0 - 1)) / (2 * sigma),
-        "x = 0.9 sigma gives the ratio 9, not 0.9 or 10.": (np.log(0.9) + start) / (2 * sigma),
-        "x = 0.9 sigma gives the ratio x / (sigma - x) = 9, not 10.": (np.log(10) + start) / (2 * sigma),
+        "x = 0.9 sigma means odds of 9, not of 0.9.": (np.log(0.9) + start) / (2 * sigma),
+        "x = 0.9 sigma means odds of 9, not of 10.": (np.log(10) + start) / (2 * sigma),
         "this is exponential growth without saturation.": np.log(0.9 * sigma / x_0) / (2 * sigma),
     }
     success = "linear growth of the log-odds, from the start to ln 9."
