@@ -76,9 +76,7 @@ def load_corpus(
     if the data set cannot be reached.
     """
     if max_vocab is not None and max_vocab < 3:
-        raise ValueError(
-            f"max_vocab is {max_vocab}; use 3 ({SEPARATOR}, {UNKNOWN}, a word) or more."
-        )
+        raise ValueError(f"max_vocab is {max_vocab}; use 3 ({SEPARATOR}, {UNKNOWN}, word) or more.")
     if max_stories is not None and max_stories < 1:
         raise ValueError(f"max_stories is {max_stories}; use 1 or more, or None for all.")
     read = _tinystories(max_stories or 10_000) if name == "tinystories" else _read_stories(name)
@@ -109,9 +107,8 @@ def _read_stories(name: str | Path) -> list[str]:
     try:
         return re.split(r"\n\s*\n", path.read_text("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{str(name)!r} is not UTF-8 (byte {error.start}); save the text as UTF-8 first."
-        ) from None
+        where = f"{str(name)!r} is not UTF-8 (byte {error.start})"
+        raise ValueError(f"{where}; save the text as UTF-8 first.") from None
 
 
 def _tinystories(max_stories: int) -> list[str]:

@@ -54,7 +54,6 @@ def solve_ridge(
     cross-entropy, which is solved exactly. Without a warm start the path is followed loosely from
     `ridge_max` down to `ridge`. The gap is relative to primal - Hc, in nats. Raises ValueError for
     ridge <= 0, tol <= 0, max_iter < 1 or a warm start of another shape.
-
     Paper: eq. (nuclear-norm form of NTP-UFM). Book: chapters 05 and 08.
     """
     check_limits(tol, max_iter, ridge)

@@ -340,3 +340,8 @@ def test_a_diverged_run_does_not_read_as_perfectly_collapsed(value):
 @pytest.mark.parametrize("n_concepts", [0, -1, 6])
 def test_concepts_outside_the_rank(n_concepts):
     assert_refused(lambda: ntp.orthants(L, n_concepts), f"n_concepts is {n_concepts}", "1 ... 5")
+
+
+def test_a_folder_is_not_a_text(tmp_path):
+    with pytest.raises(ValueError, match="is a folder; give the path of a text file"):
+        ntp.load_corpus(tmp_path)

@@ -194,3 +194,10 @@ def test_extreme_logits_stay_finite():
     x = torch.tensor(L, requires_grad=True)
     ntp.excess_loss(x, labels).backward()
     assert torch.isfinite(x.grad).all()
+
+
+def test_sparse_logits_are_the_dense_ones():
+    labels = ntp.random_soft_labels(7, 11, 3, seed=2)
+    L_in = ntp.in_support_logits(labels)
+    assert ntp.excess_loss(L_in, labels) == ntp.excess_loss(L_in.toarray(), labels)
+    assert ntp.cross_entropy(L_in, labels) != ntp.cross_entropy(2 * L_in, labels)

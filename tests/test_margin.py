@@ -462,3 +462,10 @@ def test_a_support_where_the_proxy_fails_is_recognised():
     proxy = ntp.centered_support(UNEVEN)
     assert is_certified_solution(best.L, best.dual, UNEVEN)
     assert not is_certified_solution(proxy, best.dual, UNEVEN)
+
+
+def test_device_auto_finds_one():
+    S = ntp.random_soft_labels(7, 11, 3, seed=2).S
+    chosen, default = ntp.solve_max_margin(S, device="auto"), ntp.solve_max_margin(S)
+    assert chosen.converged
+    np.testing.assert_allclose(chosen.certificate.primal, default.certificate.primal, rtol=1e-5)
