@@ -296,10 +296,11 @@ def test_excess_loss(case, mutation):
 def test_margins_of_any_model(case, mutation):
     """Theorem label: cor-regularisation-path-any
 
-    Random logits, and logits near the path. Mutation: half the measured residual.
+    Random logits, and logits near the path: margins, entries, in-support part. Mutation: half the
+    measured residual.
     """
     rng = np.random.default_rng(3)
-    holds = True
+    holds, seen = True, 0
     for point in case.path[2:7]:
         for noise in (0.0, 0.3, 1.0):
             L = point.L + noise * rng.normal(size=point.L.shape)
@@ -309,6 +310,13 @@ def test_margins_of_any_model(case, mutation):
             margin = L - np.where(case.S, -np.inf, L).max(axis=0)
             covered = np.isfinite(bound)
             holds &= (margin >= bound - 1e-9)[covered].all()
+            # An independent truth: a single entry of G is at most its operator norm.
+            holds &= (np.abs(case.P - softmax(L)) * case.pi).max() <= gamma * (1 + 1e-9)
+            if not mutation and gamma <= case.lambda_0:  # the bound on frequencies is not sharp
+                inside = case.S * (L - (case.S * L).sum(0) / case.S.sum(0))
+                assert np.abs(inside - case.L_in).max() <= 3 * case.n * gamma / case.N_min
+                seen += 1
+    assert mutation or seen > 0
     # One context, all of it one token: the operator norm is sqrt(1 + 1/(V-1)) times the leak.
     L = np.array([[5.0], [0.0]])
     gamma = operator_norm(np.array([[1.0], [0.0]]) - softmax(L)) * (0.1 if mutation else 1)
