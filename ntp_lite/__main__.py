@@ -106,9 +106,7 @@ def report_command(o: argparse.Namespace, labels: SoftLabels, vocab: Vocabulary)
     for value, vector in zip(values[:5], W.T, strict=False):
         ends = [", ".join(vocab[i] for i in np.argsort(s * vector)[:6]) for s in (-1, 1)]
         concepts.append((f"{value:.4g}", *ends))
-    words, contexts = (
-        np.argsort(-labels.N.sum(axis=axis), kind="stable")[:30] for axis in (1, 0)
-    )
+    words, contexts = (np.argsort(-labels.N.sum(axis=axis), kind="stable")[:30] for axis in (1, 0))
     words, contexts = words[seriation(W[words].T)], contexts[seriation(H[:, contexts])]
     # Matplotlib would read a pair of dollar signs as mathematics.
     word_names = [vocab[i].replace("$", r"\$") for i in words]

@@ -511,9 +511,9 @@ def standard_metrics(
         "in_support_error": lambda L, W, H: float(
             np.linalg.norm((split_logits(L, labels).in_support - L_in).data)
         ),
-        "collapse": lambda L, W, H: support_collapse(
-            split_logits(L, labels).orthogonal, labels
-        ).several_tokens,
+        "collapse": lambda L, W, H: (
+            support_collapse(split_logits(L, labels).orthogonal, labels).several_tokens
+        ),
         "operator_norm": lambda L, W, H: certify_ridge(L, labels).operator_norm or 0.0,
         "alignment": lambda L, W, H: certify_ridge(L, labels).alignment or 0.0,
     }
