@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import base64
-import html
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from jinja2 import Template
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from scipy import sparse
 
+from . import plots
 from .corpus import BUNDLED, Vocabulary, load_corpus
 from .decomposition import in_support_logits
 from .geometry import cosine_similarity, seriation, support_collapse, word_context_factors
@@ -24,6 +27,7 @@ from .train import TrainConfig, fit, resume
 from .transformer import Transformer, TransformerConfig
 from .ufm import UFM
 
+REPORT = Path(__file__).parent / "data" / "report.html"
 EPILOG = f"""TEXT is a UTF-8 file (blank lines part its stories) or one of {", ".join(BUNDLED)}.
 
   python -m ntp_lite labels primer --context-length 4
@@ -38,7 +42,7 @@ written; 130 stopped by Ctrl-C, with what there was by then saved."""
 
 def labels_command(o: argparse.Namespace, labels: SoftLabels, vocab: Vocabulary) -> int:
     """print the statistics of the soft labels; --out keeps the counts (scipy sparse .npz)"""
-    for name, value in _statistics(labels):
+    for name, value in _statistics(labels).items():
         print(f"{name:<28}  {value}")
     if o.out:
         sparse.save_npz(o.out, labels.N)
@@ -65,104 +69,69 @@ def fit_command(o: argparse.Namespace, labels: SoftLabels, vocab: Vocabulary) ->
 def decompose_command(o: argparse.Namespace, labels: SoftLabels, vocab: Vocabulary) -> int:
     """write L_in, L_mm, its dual and the proxy to --out (.npz), the certificate to the screen"""
     result = solve_max_margin(labels, tol=o.tol)
-    parts: dict[str, Any] = {"L_mm": result.L, "dual": result.dual, "tokens": vocab.tokens}
-    parts |= {"L_in": in_support_logits(labels).toarray(), "proxy": centered_support(labels)}
-    parts["contexts"] = labels.contexts
+    parts = {"L_in": in_support_logits(labels).toarray(), "L_mm": result.L, "dual": result.dual}
+    parts |= {"proxy": centered_support(labels), "contexts": labels.contexts}
     with open(o.out, "wb") as file:
-        np.savez_compressed(file, **parts)
+        np.savez_compressed(file, tokens=vocab.tokens, **parts)
     print(result.certificate)
     return _code(result.message, result.converged)
 
 
 def report_command(o: argparse.Namespace, labels: SoftLabels, vocab: Vocabulary) -> int:
     """write one HTML page with figures, tables and certificates that needs no other file"""
-    import matplotlib  # slow to import, and only this command draws
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    from . import plots
-
-    def figure(caption: str, draw: Any, *data: Any, **more: Any) -> str:
-        fig, ax = plt.subplots(figsize=(8, 6), layout="constrained")
-        draw(ax, *data, **more)
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=90)
-        plt.close(fig)
-        source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-        return f'<h3>{caption}</h3><img alt="{caption}" src="{source}">'
-
     margin = solve_max_margin(labels, tol=o.tol)
     ridges = [ridge_max(labels) * 0.1**k for k in range(1, 6)]
     path = ridge_path(labels, ridges, tol=max(o.tol, 1e-4))
     W, H, values = word_context_factors(margin.L)
-    solved = [("max-margin", margin.certificate)]
-    solved += [(f"ridge {r.ridge:.3g}", r.certificate) for r in path]
-    judged = [
-        (name, *(f"{x:.6g}" for x in (c.primal, c.dual, c.gap, c.relative_gap)))
-        for name, c in solved
-    ]
     concepts = []
     for value, vector in zip(values[:5], W.T, strict=False):
         ends = [", ".join(vocab[i] for i in np.argsort(s * vector)[:6]) for s in (-1, 1)]
         concepts.append((f"{value:.4g}", *ends))
-    words, contexts = (np.argsort(-labels.N.sum(axis=axis), kind="stable")[:30] for axis in (1, 0))
+    words, contexts = (np.argsort(-labels.N.sum(axis), kind="stable")[:30] for axis in (1, 0))
     words, contexts = words[seriation(W[words].T)], contexts[seriation(H[:, contexts])]
     # Matplotlib would read a pair of dollar signs as mathematics.
     word_names = [vocab[i].replace("$", r"\$") for i in words]
     names = [vocab.decode(labels.contexts[j]).replace("$", r"\$") for j in contexts]  # type: ignore[index]
     logits = {"L_mm": margin.L, "proxy": centered_support(labels)}
     logits["L_in"] = in_support_logits(labels).toarray()
-    objectives = [r.certificate.primal for r in path]
-    collapse = support_collapse(path[-1].L, labels)
-    body = [
-        f"<h1>Geometry of next-token prediction: {html.escape(o.text)}</h1>",
-        _html_table(("quantity", "value"), _statistics(labels)),
-        "<h2>Certificates</h2><p>The optimum lies between dual and primal value.</p>",
-        _html_table(("problem", "primal", "dual", "gap", "relative gap"), judged),
-        "<h2>Concepts: the leading singular vectors of L_mm</h2>",
-        _html_table(("singular value", "words at one end", "words at the other"), concepts),
-        f"<p>Subspace collapse at the smallest ridge, within over total variability of the "
-        f"logits: {collapse.several_tokens:.3g}; with permuted classes "
-        f"{collapse.permuted_several_tokens:.3g}. {collapse.message}</p>",
-        figure("Singular values", plots.spectrum, logits),
-        figure("Cosines of the commonest words in W_mm", plots.heat_map,
-               cosine_similarity(W[words].T), word_names, word_names, limit=1.0),
-        figure("Cosines of the commonest contexts in H_mm", plots.heat_map,
-               cosine_similarity(H[:, contexts]), names, names, limit=1.0),
-        figure("Excess loss plus penalty along the regularisation path", plots.curves,
-               ridges, {"primal value": objectives}, xlabel="ridge", ylabel="nats"),
-    ]  # fmt: skip
-    style = "body{max-width:60em;margin:auto;font-family:sans-serif}img{width:100%}"
-    style += "td{padding:0 1em}"
-    head = f'<meta charset="utf-8"><title>ntp_lite: {html.escape(o.text)}</title>'
-    page = f'<!doctype html><html lang="en">{head}<style>{style}</style>{"".join(body)}</html>\n'
+    objectives = {"primal value": [r.certificate.primal for r in path]}
+    page = Template(REPORT.read_text("utf-8"), autoescape=True).render(
+        text=o.text, statistics=_statistics(labels), margin=margin, path=path, concepts=concepts,
+        collapse=support_collapse(path[-1].L, labels), spectrum=_png(plots.spectrum, logits),
+        words=_png(plots.heat_map, cosine_similarity(W[words].T), word_names, word_names, limit=1),
+        contexts=_png(plots.heat_map, cosine_similarity(H[:, contexts]), names, names, limit=1),
+        objective=_png(plots.curves, ridges, objectives, xlabel="ridge", ylabel="nats"),
+    )  # fmt: skip
     Path(o.out).write_text(page, "utf-8")
     print(f"{margin.certificate}\nThe report is in {o.out}.")
     return _code(margin.message, margin.converged and all(r.converged for r in path))
+
+
+def _png(draw: Callable[..., Any], *data: Any, **more: Any) -> str:
+    """What `draw` makes of an Axes, in base64."""
+    figure, buffer = Figure(figsize=(8, 6), layout="constrained"), io.BytesIO()
+    FigureCanvasAgg(figure)  # no window, whatever pyplot would open on this machine
+    draw(figure.subplots(), *data, **more)
+    figure.savefig(buffer, format="png", dpi=90)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _code(message: str, good: bool) -> int:
     return 130 if "interrupted" in message else 0 if good else 1
 
 
-def _statistics(labels: SoftLabels) -> list[tuple[str, str]]:
+def _statistics(labels: SoftLabels) -> dict[str, Any]:
     k = labels.support_sizes
-    return [
-        ("tokens V", str(labels.V)),
-        ("distinct contexts m", str(labels.m)),
-        ("positions n", str(labels.n)),
-        ("entropy floor Hc, nats", f"{labels.entropy:.6f}"),
-        ("support size, mean", f"{k.mean():.3f}"),
-        ("support size, largest", str(k.max())),
-        ("contexts with one next token", str((k == 1).sum())),
-        ("distinct supports", str(labels.support_classes.max() + 1)),
-    ]
-
-
-def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in (head, *rows)]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return {
+        "tokens V": labels.V,
+        "distinct contexts m": labels.m,
+        "positions n": labels.n,
+        "entropy floor Hc, nats": f"{labels.entropy:.6f}",
+        "support size, mean": f"{k.mean():.3f}",
+        "support size, largest": k.max(),
+        "contexts with one next token": (k == 1).sum(),
+        "distinct supports": labels.support_classes.max() + 1,
+    }
 
 
 class _Parser(argparse.ArgumentParser):
@@ -171,36 +140,43 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (see --help)\n")
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Examples as they are written, and the default of each option."""
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser("python -m ntp_lite", description=__doc__, epilog=EPILOG, formatter_class=raw)
+    style: dict[str, Any] = {"epilog": EPILOG, "formatter_class": _Help}
+    parser = _Parser("python -m ntp_lite", description=__doc__, **style)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, run, out, tol in (
-        ("labels", labels_command, None, 0.0),
-        ("fit", fit_command, "run.safetensors", 1e-2),
-        ("decompose", decompose_command, "decomposition.npz", 1e-5),
-        ("report", report_command, "report.html", 1e-5),
+    for run, out, tol in (
+        (labels_command, None, None),
+        (fit_command, "run.safetensors", 1e-2),
+        (decompose_command, "decomposition.npz", 1e-5),
+        (report_command, "report.html", 1e-5),
     ):
-        one = commands.add_parser(name, help=run.__doc__, epilog=EPILOG, formatter_class=raw)
-        one.set_defaults(run=run, resume=False)
-        one.add_argument("text", metavar="TEXT", help="a UTF-8 file or a bundled text")
-        one.add_argument("--context-length", type=int, default=3, help="tokens (default 3)")
-        one.add_argument("--max-vocab", type=int, default=300, help="tokens kept (default 300)")
-        one.add_argument("--contexts", type=int, default=1000, metavar="N",
-                         help="the N commonest contexts; 0 is all (default 1000)")  # fmt: skip
-        one.add_argument("--out", default=out, metavar="FILE", help=f"default {out}")
-        one.add_argument("--force", action="store_true", help="replace FILE if it exists")
+        name = run.__name__.removesuffix("_command")
+        command = commands.add_parser(name, help=run.__doc__, **style)
+        command.set_defaults(run=run, resume=False)
+        add = command.add_argument
+        add("text", metavar="TEXT", help="a UTF-8 file or a bundled text")
+        add("--context-length", type=int, default=3, help="tokens")
+        add("--max-vocab", type=int, default=300, help="tokens kept")
+        add("--contexts", type=int, default=1000, metavar="N", help="the N commonest; 0 is all")
+        add("--out", default=out, metavar="FILE", help="what is written")
+        add("--force", action="store_true", help="replace FILE if it exists")
         if tol:
-            one.add_argument("--tol", type=float, default=tol, help=f"relative gap (default {tol})")
-        if name == "fit":
-            one.add_argument("--model", choices=("ufm", "transformer"), default="ufm")
-            one.add_argument("--resume", action="store_true", help="go on from --out")
-            one.add_argument("--optimizer", default="lbfgs", help="lbfgs, adam, adamw or sgd")
-            one.add_argument("--device", default="auto", help="cpu, cuda (default: what there is)")
-            for option, value in (("d", 128), ("layers", 2), ("steps", 3000), ("seed", 0)):
-                one.add_argument(f"--{option}", type=int, default=value, help=f"default {value}")
-            one.add_argument("--ridge", type=float, default=1e-5, help="default 1e-5")
-            one.add_argument("--lr", type=float, help="learning rate (default: by optimiser)")
+            add("--tol", type=float, default=tol, help="relative gap")
+        if run is fit_command:
+            add("--model", choices=("ufm", "transformer"), default="ufm", help="what is trained")
+            add("--resume", action="store_true", help="go on from FILE")
+            add("--optimizer", default="lbfgs", help="lbfgs, adam, adamw or sgd")
+            add("--device", default="auto", help="cpu or cuda; auto takes what there is")
+            add("--d", type=int, default=128, help="dimension of the embeddings")
+            add("--layers", type=int, default=2, help="of a transformer")
+            add("--steps", type=int, default=3000, help="at most this many")
+            add("--seed", type=int, default=0, help="of the start and of the batches")
+            add("--ridge", type=float, default=1e-5, help="weight of the penalty")
+            add("--lr", type=float, help="learning rate; None is the optimiser's own")
     return parser.parse_args(argv)
 
 

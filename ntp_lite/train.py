@@ -11,44 +11,47 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.linalg import norm
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, optim
-from tqdm.auto import tqdm
+from torch import Tensor, nn, optim
+from tqdm import tqdm
 
 from .certificate import Certificate, certify_ridge
 from .decomposition import in_support_logits, split_logits
 from .geometry import support_collapse, word_context_factors
-from .loss import FactoredExcess
+from .loss import FactoredExcess, torch_device
 from .margin import centered_support
 from .soft_labels import SoftLabels
-from .ufm import UFM
+from .ufm import UFM, check_sizes
 
 Array = NDArray[np.float64]
-Metric = Callable[[Array, Array, Array], float]
+Metrics = dict[str, Callable[[Array, Array, Array], Any]]  # functions of L, W, H; numbers
 
 BLOCK = 2**20  # logits that exist at once
-FORMAT = "ntp_lite checkpoint 1"
+FORMAT = "ntp_lite checkpoint 2"
 SAVED = ("history", "step", "seconds", "loss", "stalled")
+# Class and default learning rate. Without momentum the decay of SGD is decoupled.
+OPTIMIZERS: dict[str, tuple[Any, float]] = {
+    "lbfgs": (optim.LBFGS, 1.0),
+    "adam": (optim.Adam, 3e-3),
+    "adamw": (optim.AdamW, 3e-3),
+    "sgd": (optim.SGD, 1.0),
+}
 LBFGS = {
     "max_iter": 1, "max_eval": 25, "history_size": 10, "tolerance_grad": 0, "tolerance_change": 0,
     "line_search_fn": "strong_wolfe",
 }  # fmt: skip
-# Class, default learning rate, options. Without momentum the decay of SGD is decoupled.
-OPTIMIZERS: dict[str, tuple[Any, float, dict[str, Any]]] = {
-    "lbfgs": (optim.LBFGS, 1.0, LBFGS),
-    "adam": (optim.Adam, 3e-3, {}),
-    "adamw": (optim.AdamW, 3e-3, {}),
-    "sgd": (optim.SGD, 1.0, {}),
-}
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,10 @@ class TrainConfig:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {allowed}.")
         for name in ("ridge", "weight_decay", "lr", "tol"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value}; use 0 or a positive number.")
-        for name in ("steps", "checkpoint_every", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; use 1 or more.")
+            if not 0 <= (getattr(self, name) or 0) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; use 0 or a positive number.")
+        sizes = {"steps": self.steps, "batch_size": self.batch_size}
+        check_sizes(checkpoint_every=self.checkpoint_every, **sizes)
         if self.weight_decay and self.optimizer not in ("adamw", "sgd"):
             raise ValueError(f"{self.optimizer} has no decoupled decay; use adamw, sgd or ridge.")
         if self.batch_size and self.optimizer == "lbfgs":
@@ -134,7 +134,7 @@ class FitResult:
     if tol=None. converged : ridge > 0 and certified relative gap <= tol. seconds : in all.
     """
 
-    model: torch.nn.Module = field(repr=False)
+    model: nn.Module = field(repr=False)
     history: dict[str, list[float]] = field(repr=False)
     seconds: float
     certificate: Certificate | None
@@ -143,58 +143,52 @@ class FitResult:
 
 
 def fit(
-    model: torch.nn.Module,
-    labels: SoftLabels,
-    config: TrainConfig | None = None,
-    metrics: dict[str, Metric] | None = None,
-    progress: bool = False,
-) -> FitResult:
+    model: nn.Module, labels: SoftLabels, config: TrainConfig | None = None,
+    metrics: Metrics | None = None, progress: bool = False,
+) -> FitResult:  # fmt: skip
     """Minimise CE(W H) + (ridge/2)(|W|^2 + |H|^2) over the parameters of `model`, in place.
 
-    Parameters
-    ----------
     model : UFM, Transformer, or a module with `W` (V, d) and `embeddings(contexts)` (d, count).
     metrics : name -> function of (L, W, H), numpy float64, called at the evaluation steps; see
-        `standard_metrics`.
-    progress : show a bar with the excess loss and the time left.
+    `standard_metrics`. progress : show a bar with the excess loss and the time left.
 
     Ctrl-C lets the step end, saves, and returns what there is (a second one does not wait). Under
     `torchrun` each process holds a share of the contexts; the losses are the same.
 
-    Raises ValueError for labels that do not fit the model, and FloatingPointError, with the step
-    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book: chapter 03.
+    Raises ValueError for labels that do not fit the model and for CUDA where there is none, and
+    FloatingPointError, with the step and the likely cause, if the loss is not finite. Paper:
+    eq. (NTP-UFM). Book: chapter 03.
     """
     return _Run(model, labels, config or TrainConfig(), metrics or {}).train(progress)
 
 
 def resume(
-    path: str | Path,
-    model: torch.nn.Module,
-    labels: SoftLabels,
-    metrics: dict[str, Metric] | None = None,
-    progress: bool = False,
-) -> FitResult:
+    path: str | Path, model: nn.Module, labels: SoftLabels,
+    metrics: Metrics | None = None, progress: bool = False,
+) -> FitResult:  # fmt: skip
     """Continue the run that wrote the checkpoint `path`; model, labels and metrics as then.
 
     The model's parameters are overwritten. On a CPU the trajectory is the uninterrupted one, bit
     for bit. Raises ValueError if the file is not a whole checkpoint, or one of something else.
     """
+    name = repr(str(path))
     if not Path(path).is_file():
-        raise FileNotFoundError(f"No checkpoint at {str(path)!r}.")
+        raise FileNotFoundError(f"No checkpoint at {name}.")
     try:
         with safe_open(path, "pt") as file:  # no pickle is involved
-            state = json.loads((file.metadata() or {}).get("ntp_lite", "{}"))
+            text = (file.metadata() or {}).get("ntp_lite", "{}")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        state = json.loads(text)
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} is truncated or not a checkpoint: {error}.") from None
+        raise ValueError(f"{name} is truncated or not a checkpoint: {error}.") from None
     if state.get("format") != FORMAT:
-        raise ValueError(f"{str(path)!r} is a safetensors file, but no {FORMAT!r}.")
+        raise ValueError(f"{name} is a safetensors file, but no {FORMAT!r}.")
     config = TrainConfig(**state["config"] | {"checkpoint": str(path)})
     run = _Run(model, labels, config, metrics or {})
     for what, now in run.identity().items():
         if state[what] != now:
-            raise ValueError(f"{str(path)!r} is for other {what}: {state[what]}, not {now}.")
-    run.restore(tensors, state)
+            raise ValueError(f"{name} is for other {what}: {state[what]}, not {now}.")
+    run.restore(text, tensors)
     return run.train(progress)
 
 
@@ -202,58 +196,49 @@ class _Run:
     """One run: what a checkpoint holds, and the step that advances it."""
 
     def __init__(
-        self, model: Any, labels: SoftLabels, config: TrainConfig, metrics: dict[str, Metric]
+        self, model: Any, labels: SoftLabels, config: TrainConfig, metrics: Metrics
     ) -> None:
         self.labels, self.config, self.metrics = labels, config, metrics
         self.rank, self.world, self.device = _processes(config.device)
         self.model = model.to(self.device, config.dtype and getattr(torch, config.dtype))
         self.parameters = list(model.parameters())
         first, last = (labels.m * r // self.world for r in (self.rank, self.rank + 1))
-        self.mine = np.arange(first, last)  # the contexts of this process
-        self.sharded = False
+        self.share = slice(first, last)  # the contexts of this process
+        # L-BFGS takes inner products over all parameters: there each process steps on all of H.
+        self.sharded = isinstance(model, UFM) and config.optimizer != "lbfgs"
         if isinstance(model, UFM):
-            sizes = (len(model.W), model.H.shape[1])
-            if sizes != labels.N.shape:
-                raise ValueError(
-                    f"The model has (V, m) = {sizes}, the labels {labels.N.shape}; "
-                    "build it as UFM(labels.V, labels.m, d)."
-                )
-            # L-BFGS takes inner products over all parameters: there each process has all of H.
-            self.sharded = self.world > 1 and config.optimizer != "lbfgs"
-            if self.sharded:
-                self.parameters[1] = torch.nn.Parameter(model.H.detach()[:, first:last].clone())
+            if (len(model.W), model.H.shape[1]) != labels.N.shape:
+                remedy = "build it as UFM(labels.V, labels.m, d)"
+                raise ValueError(f"{model} is not for V={labels.V}, m={labels.m}; {remedy}.")
+            if self.sharded:  # a view: steps on it are steps on the model
+                self.parameters[1] = nn.Parameter(model.H.detach()[:, self.share])
         elif labels.contexts is None:
             raise ValueError("These labels carry no contexts for the model; use from_tokens.")
         else:
-            self.contexts = torch.as_tensor(labels.contexts, device=self.device)
-        kind, _, options = OPTIMIZERS[config.optimizer]
-        if config.optimizer in ("adamw", "sgd"):
-            options = {"weight_decay": config.weight_decay}
-        self.optimizer = kind(self.parameters, lr=config.rate(0), **options)
-        self.blocks = self.blocks_of(self.mine)
+            self.contexts = torch.as_tensor(labels.contexts[self.share], device=self.device)
+        lbfgs = config.optimizer == "lbfgs"
+        options = LBFGS if lbfgs else {"weight_decay": config.weight_decay}
+        self.optimizer = OPTIMIZERS[config.optimizer][0](self.parameters, config.rate(0), **options)
+        self.blocks = self.blocks_of(np.arange(first, last))
         names = ("step", "seconds", "excess_loss", "objective", *metrics)
         self.history: dict[str, list[float]] = {name: [] for name in names}
-        self.step, self.stalled, self.seconds = 0, 0, 0.0
-        self.loss, self.excess = math.inf, math.inf
-        self.seen: list[Tensor] = []
-        self.epoch = -1
+        self.step, self.stalled, self.seconds, self.loss = 0, 0, 0.0, math.inf
+        self.seen, self.epoch, self.interrupted = self.parameters[0].new_empty(0), -1, False
+        self.certificate: Certificate | None = None
 
     def train(self, progress: bool) -> FitResult:
         """Steps until the last one, the certified gap, or Ctrl-C."""
         config, start, message = self.config, time.perf_counter(), ""
-        stops, interrupted = config.evaluation_steps(), threading.Event()
-        bar = tqdm(total=config.steps, initial=self.step, disable=not progress or self.rank > 0)
-        # Many processes would be caught at different steps: there, Ctrl-C ends the run at once.
-        catch = self.world == 1 and threading.current_thread() is threading.main_thread()
-        before = signal.getsignal(signal.SIGINT)
-
-        def on_interrupt(*_: Any) -> None:
-            interrupted.set()
-            signal.signal(signal.SIGINT, before)
-
-        if catch:
-            signal.signal(signal.SIGINT, on_interrupt)
-        try:
+        stops, shown = config.evaluation_steps(), progress and self.rank == 0
+        kind = tqdm
+        if progress:  # the notebook's bar warns where ipywidgets are missing: import it only here
+            from tqdm.auto import tqdm as kind  # type: ignore[no-redef]
+        bar = kind(total=config.steps, initial=self.step, disable=not shown)
+        with bar, ExitStack() as stack:
+            # Many processes would be caught at different steps: there, Ctrl-C ends the run at once.
+            if self.world == 1 and threading.current_thread() is threading.main_thread():
+                stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+                signal.signal(signal.SIGINT, self.on_ctrl_c)
             if not self.step:
                 self.evaluate()
             while self.step < config.steps and not message:
@@ -262,37 +247,33 @@ class _Run:
                 bar.update()
                 if self.step in stops:
                     self.evaluate()
-                    message = self.reason_to_stop()
+                    message = "certified" if self.settled() else ""
                 if self.stalled > 20:
                     message = "no further progress in this precision"
-                if interrupted.is_set():
+                if self.interrupted:
                     message = "interrupted after a whole step"
                 last = message or self.step == config.steps
                 if config.checkpoint and (last or self.step % config.checkpoint_every == 0):
                     self.save(config.checkpoint)
-        finally:
-            bar.close()
-            if catch:
-                signal.signal(signal.SIGINT, before)
         if self.history["step"][-1] < self.step:
             self.evaluate()
-        certificate = None if config.tol is None else self.certify()
+        converged = config.tol is not None and self.certify()
         if self.sharded:
             self.model.H.data.copy_(self.whole(self.parameters[1].detach()))
-        return FitResult(
-            model=self.model,
-            history=self.history,
-            seconds=time.perf_counter() - start,
-            certificate=certificate,
-            converged=self.certified(certificate),
-            message=message or f"did all {config.steps} steps",
-        )
+        message = message or f"did all {config.steps} steps"
+        seconds = time.perf_counter() - start
+        return FitResult(self.model, self.history, seconds, self.certificate, converged, message)
+
+    def on_ctrl_c(self, *_: Any) -> None:
+        """Let the step end; a second Ctrl-C does not wait."""
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def advance(self) -> None:
         """One step of the optimiser."""
-        start, before, rate = time.perf_counter(), self.loss, self.config.rate(self.step)
+        start, before = time.perf_counter(), self.loss
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.config.rate(self.step)
         self.optimizer.step(self.closure)
         self.step += 1
         self.seconds += time.perf_counter() - start
@@ -312,16 +293,16 @@ class _Run:
         scale = 1.0
         if self.config.optimizer == "lbfgs":
             # A step begins where the last line search ended: do not pay for that point twice.
-            now = [p.detach() for p in self.parameters]
-            if self.seen and all(map(torch.equal, self.seen, now)):
+            now = torch.cat([p.detach().reshape(-1) for p in self.parameters])
+            if torch.equal(self.seen, now):
                 return self.loss
-            self.seen = [p.clone() for p in now]
+            self.seen = now
             scale = self.labels.m  # PyTorch's L-BFGS has absolute thresholds, for gradients near 1
-        columns, blocks, share = self.batch()
+        columns, blocks, weight = self.batch()
         W, H = self.model.W, self.embed(columns)
         self.optimizer.zero_grad()
-        excess = share * FactoredExcess.apply(W, H, blocks)
-        squares = share * H.square().sum() + W.square().sum() / self.world
+        excess = weight * FactoredExcess.apply(W, H, blocks)
+        squares = weight * H.square().sum() + W.square().sum() / self.world
         loss = scale * (excess + self.config.ridge / 2 * squares)
         loss.backward()
         values = torch.stack([loss.detach(), excess.detach()])
@@ -333,7 +314,7 @@ class _Run:
     @torch.no_grad()
     def evaluate(self) -> None:
         """Append a row to the history; only what was asked for is computed."""
-        W, H = self.model.W.detach(), self.embed(self.mine).detach()  # no gradient is formed
+        W, H = self.model.W.detach(), self.embed().detach()  # no gradient is formed
         values = torch.stack([FactoredExcess.apply(W, H, self.blocks), H.square().sum()])
         self.sum(values)
         excess, squares = values.tolist()
@@ -345,54 +326,47 @@ class _Run:
         for column, value in zip(self.history.values(), row, strict=True):
             column.append(value)
 
-    def reason_to_stop(self) -> str:
-        """Certify once the objective has nearly settled, for a certificate costs an SVD."""
-        config, objective = self.config, self.history["objective"]
-        if not config.tol or not config.ridge or len(objective) < 2:
-            return ""
-        if abs(objective[-1] - objective[-2]) > 10 * config.tol * objective[-2]:
-            return ""
-        done = torch.tensor(float(self.certified(self.certify())), device=self.device)
-        if self.world > 1:
-            dist.broadcast(done, 0)  # all stop together, whatever their last digits say
-        return "certified" if done else ""
+    def settled(self) -> bool:
+        """Certified; asked only once the objective nearly rests, for an answer costs an SVD."""
+        before, now = self.history["objective"][-2:]
+        tol = self.config.tol or 0.0
+        if not tol * self.config.ridge or abs(now - before) > 10 * tol * before:
+            return False
+        certified = torch.tensor(float(self.certify()), device=self.device)
+        self.sum(certified)  # all stop together, whatever their last digits say
+        return bool(certified)
 
-    def certify(self) -> Certificate:
-        return certify_ridge(self.arrays()[0], self.labels, self.config.ridge or None)
-
-    def certified(self, certificate: Certificate | None) -> bool:
-        gap = math.inf if certificate is None else certificate.relative_gap
-        return self.config.ridge > 0 and gap <= (self.config.tol or 0)
+    def certify(self) -> bool:
+        """Renew the certificate; is its gap within tol?"""
+        ridge, tol = self.config.ridge, self.config.tol or 0.0
+        self.certificate = certify_ridge(self.arrays()[0], self.labels, ridge or None)
+        return ridge > 0 and self.certificate.relative_gap <= tol
 
     @torch.no_grad()
     def arrays(self) -> tuple[Array, Array, Array]:
         """L, W and the whole of H as numpy float64."""
-        H = self.whole(self.embed(self.mine)).double().cpu().numpy()
-        W = self.model.W.double().cpu().numpy()
+        W, H = (A.double().cpu().numpy() for A in (self.model.W, self.whole(self.embed())))
         return W @ H, W, H
 
-    def embed(self, columns: NDArray[np.int64]) -> Tensor:
-        """The vectors of these contexts, in ascending order, (d, count)."""
-        index = torch.from_numpy(columns)
+    def embed(self, columns: slice | NDArray[np.int64] = slice(None)) -> Tensor:
+        """The vectors (d, count) of these contexts, counted within this process's share."""
         if not isinstance(self.model, UFM):
-            return self.model.embeddings(self.contexts[index])
+            return self.model.embeddings(self.contexts[columns])
         H = self.parameters[1]
-        if len(columns) == H.shape[1]:
-            return H
-        return H[:, index - (self.mine[0] if self.sharded else 0)]
+        return (H if self.sharded else H[:, self.share])[:, columns]
 
-    def batch(self) -> tuple[NDArray[np.int64], list[tuple], float]:
-        """Contexts of this step in this process, their blocks, m / contexts of the step."""
+    def batch(self) -> tuple[slice | NDArray[np.int64], list[tuple], float]:
+        """This process's contexts in this step, their blocks, m / all contexts of the step."""
         m, size = self.labels.m, self.config.batch_size or self.labels.m
         if size >= m:
-            return self.mine, self.blocks, 1.0
+            return slice(None), self.blocks, 1.0
         epoch, i = divmod(self.step, -(-m // size))
         if epoch != self.epoch:  # its order follows from seed and epoch: there is nothing to save
             self.order = np.random.default_rng((self.config.seed, epoch)).permutation(m)
             self.epoch = epoch
         drawn = self.order[i * size : (i + 1) * size]
-        own = np.intersect1d(drawn, self.mine)
-        return own, self.blocks_of(own), m / len(drawn)
+        own = np.intersect1d(drawn, np.arange(m)[self.share])
+        return own - self.share.start, self.blocks_of(own), m / len(drawn)
 
     def blocks_of(self, columns: NDArray[np.int64]) -> list[tuple]:
         """The support entries of these contexts in blocks of at most BLOCK logits."""
@@ -410,10 +384,8 @@ class _Run:
 
     def whole(self, own: Tensor) -> Tensor:
         """All m columns from each process's own."""
-        if self.world == 1:
-            return own
         full = own.new_zeros(len(own), self.labels.m)
-        full[:, self.mine] = own
+        full[:, self.share] = own
         self.sum(full)
         return full
 
@@ -421,81 +393,68 @@ class _Run:
         """What must be the same when a checkpoint is resumed."""
         N = self.labels.N
         counts = b"".join(np.int64(part).tobytes() for part in (N.indptr, N.indices, N.data))
-        return {
-            "labels": hashlib.sha256(counts).hexdigest()[:16],
-            "sizes": {name: list(p.shape) for name, p in self.model.named_parameters()},
-            "metrics": list(self.metrics),
-        }
+        sizes = {name: list(p.shape) for name, p in self.model.named_parameters()}
+        labels = hashlib.sha256(counts).hexdigest()[:16]
+        return {"labels": labels, "sizes": sizes, "metrics": list(self.metrics)}
 
     def save(self, path: str) -> None:
         """Replace `path` in one stroke: whoever reads it sees the old state or the new one."""
         tensors: dict[str, Tensor] = {}
-        nested = {"parameters": dict(enumerate(self.parameters)), **self.optimizer.state_dict()}
-        state = _pack(nested, tensors, "")
-        for key in self.keys_of_H(tensors):
-            tensors[key] = self.whole(tensors[key].to(self.device)).cpu()
-        state |= {"format": FORMAT, "config": asdict(self.config)} | self.identity()
+        H = self.parameters[1] if self.sharded else None
+        of_H = [] if H is None else [H, *self.optimizer.state.get(H, {}).values()]
+
+        def beside(tensor: Tensor) -> dict[str, Any]:
+            """What stands for a tensor in the JSON text."""
+            cut = tensor.ndim == 2 and any(tensor is part for part in of_H)
+            key, value = str(len(tensors)), tensor.detach()
+            tensors[key] = (self.whole(value) if cut else value).cpu().contiguous()
+            return {"tensor": key, "cut": cut}
+
+        state = {"format": FORMAT, "config": asdict(self.config), **self.identity()}
         state |= {name: getattr(self, name) for name in SAVED}
+        state |= {"parameters": self.parameters, "optimizer": self.optimizer.state_dict()}
+        text = json.dumps(state, default=beside)
         if self.rank == 0:
-            save_file(tensors, f"{path}.tmp", {"ntp_lite": json.dumps(state)})
+            save_file(tensors, f"{path}.tmp", {"ntp_lite": text})
             with open(f"{path}.tmp", "rb") as file:
                 os.fsync(file.fileno())
             os.replace(f"{path}.tmp", path)
 
-    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    def restore(self, text: str, tensors: dict[str, Tensor]) -> None:
         """Undo `save`; the number of processes may be another one."""
-        for key in self.keys_of_H(tensors):
-            tensors[key] = tensors[key][:, self.mine]
-        nested = _unpack({k: state[k] for k in ("parameters", "state", "param_groups")}, tensors)
-        for i, value in nested.pop("parameters").items():
-            self.parameters[i].data.copy_(value)
-        self.optimizer.load_state_dict(nested)
+
+        def tensor_or_item(item: dict[str, Any]) -> Any:
+            if item.keys() != {"tensor", "cut"}:
+                return item
+            value = tensors[item["tensor"]]
+            return value[:, self.share] if item["cut"] else value
+
+        state = json.loads(text, object_hook=tensor_or_item)
+        for own, saved in zip(self.parameters, state["parameters"], strict=True):
+            own.data.copy_(saved)
+        optimizer = state["optimizer"]  # its state counts the parameters; JSON has names alone
+        optimizer["state"] = {int(i): value for i, value in optimizer["state"].items()}
+        self.optimizer.load_state_dict(optimizer)
         for name in SAVED:
             setattr(self, name, state[name])
 
-    def keys_of_H(self, tensors: dict[str, Tensor]) -> list[str]:
-        """Tensors that are cut into columns: H, the second parameter, and its optimiser state."""
-        names = ("/parameters/1", "/state/1/") if self.sharded else ()
-        return [key for key in tensors if key.startswith(names) and tensors[key].ndim == 2]
 
-
-def _processes(device: str) -> tuple[int, int, torch.device]:
+def _processes(name: str) -> tuple[int, int, torch.device]:
     """Rank, number of processes, device; joins the group that `torchrun` announces."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device(name)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        if device == "cuda":
+        if device == torch.device("cuda"):
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)
     if not dist.is_initialized():
-        return 0, 1, torch.device(device)
-    return dist.get_rank(), dist.get_world_size(), torch.device(device)
-
-
-def _pack(value: Any, tensors: dict[str, Tensor], key: str) -> Any:
-    """`value` as JSON; its tensors move to `tensors`."""
-    if isinstance(value, Tensor):
-        tensors[key] = value.detach().cpu().contiguous()
-        return {"tensor": key}
-    if isinstance(value, dict):
-        return {str(k): _pack(v, tensors, f"{key}/{k}") for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_pack(v, tensors, f"{key}/{i}") for i, v in enumerate(value)]
-    return value
-
-
-def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(value, dict):
-        if "tensor" in value:
-            return tensors[value["tensor"]]
-        return {int(k) if k.isdigit() else k: _unpack(v, tensors) for k, v in value.items()}
-    return [_unpack(v, tensors) for v in value] if isinstance(value, list) else value
+        return 0, 1, device
+    return dist.get_rank(), dist.get_world_size(), device
 
 
 def standard_metrics(
     labels: SoftLabels, *names: str, L_mm: ArrayLike | None = None, ridge: float | None = None
-) -> dict[str, Metric]:
+) -> Metrics:
     """Metrics for `fit` by name; only those named are computed. Without names: all there are.
 
     "norm_W", "norm_H"; "in_support_error" |P_F(L) - L_in|; "cosine_proxy" and, given `L_mm`,
@@ -504,37 +463,30 @@ def standard_metrics(
     with k >= 2, of L - P_F(L); "operator_norm" |G|_op, "alignment"; "relative_gap" at `ridge`.
     Raises ValueError for a name that is not known or needs L_mm or ridge. Chapters 13 and 14.
     """
-    L_in, targets = in_support_logits(labels), {"proxy": centered_support(labels)}
-    found: dict[str, Metric] = {
-        "norm_W": lambda L, W, H: float(np.linalg.norm(W)),
-        "norm_H": lambda L, W, H: float(np.linalg.norm(H)),
-        "in_support_error": lambda L, W, H: float(
-            np.linalg.norm((split_logits(L, labels).in_support - L_in).data)
-        ),
-        "collapse": lambda L, W, H: (
-            support_collapse(split_logits(L, labels).orthogonal, labels).several_tokens
-        ),
-        "operator_norm": lambda L, W, H: certify_ridge(L, labels).operator_norm or 0.0,
-        "alignment": lambda L, W, H: certify_ridge(L, labels).alignment or 0.0,
+    split, certify = partial(split_logits, labels=labels), partial(certify_ridge, labels=labels)
+    L_in, proxy = in_support_logits(labels), _unit(centered_support(labels))
+    found: Metrics = {
+        "norm_W": lambda L, W, H: norm(W),
+        "norm_H": lambda L, W, H: norm(H),
+        "in_support_error": lambda L, W, H: norm((split(L).in_support - L_in).data),
+        "collapse": lambda L, W, H: support_collapse(split(L).orthogonal, labels).several_tokens,
+        "operator_norm": lambda L, W, H: certify(L).operator_norm,
+        "alignment": lambda L, W, H: certify(L).alignment,
+        "cosine_proxy": lambda L, W, H: np.vdot(_unit(L - L.mean(axis=0)), proxy),
     }
     if ridge is not None:
-        found["relative_gap"] = lambda L, W, H: certify_ridge(L, labels, ridge).relative_gap
+        found["relative_gap"] = lambda L, W, H: certify(L, ridge=ridge).relative_gap
     if L_mm is not None:
-        targets["mm"] = np.asarray(L_mm)
-        factors = word_context_factors(L_mm)
+        target, factors = _unit(np.asarray(L_mm)), word_context_factors(L_mm)
         words, contexts = _unit(factors.W @ factors.W.T), _unit(factors.H.T @ factors.H)
-        found["gram_words"] = lambda L, W, H: float(np.linalg.norm(_unit(W @ W.T) - words))
-        found["gram_contexts"] = lambda L, W, H: float(np.linalg.norm(_unit(H.T @ H) - contexts))
-    found |= {f"cosine_{name}": _cosine_to(target) for name, target in targets.items()}
+        found["cosine_mm"] = lambda L, W, H: np.vdot(_unit(L - L.mean(axis=0)), target)
+        found["gram_words"] = lambda L, W, H: norm(_unit(W @ W.T) - words)
+        found["gram_contexts"] = lambda L, W, H: norm(_unit(H.T @ H) - contexts)
     unknown = set(names) - set(found)
     if unknown:
         raise ValueError(f"No metric {sorted(unknown)} (without L_mm, ridge?); have {list(found)}.")
     return {name: found[name] for name in names or found}
 
 
-def _cosine_to(target: Array) -> Metric:
-    return lambda L, W, H: float((_unit(L - L.mean(axis=0)) * _unit(target)).sum())
-
-
 def _unit(A: Array) -> Array:
-    return A / (np.linalg.norm(A) or 1.0)
+    return A / (norm(A) or 1.0)

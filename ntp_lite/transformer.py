@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .ufm import check_sizes
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes of a decoder.
+    """Sizes of a decoder; raises ValueError where they do not fit together.
 
     V : tokens. context_length : the longest context it reads. d : width, also the dimension of W
     and H. layers, heads : d must be a multiple of heads. tied : W is the input embedding as well.
@@ -31,9 +33,8 @@ class TransformerConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("V", "context_length", "d", "layers", "heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; use 1 or more.")
+        check_sizes(V=self.V, context_length=self.context_length, d=self.d, layers=self.layers)
+        check_sizes(heads=self.heads)
         if self.d % self.heads:
             raise ValueError(f"d = {self.d} is not a multiple of heads = {self.heads}.")
 
@@ -75,7 +76,7 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); x is (contexts, positions, d)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -83,15 +84,13 @@ class Block(nn.Module):
         self.norm_attention, self.norm_mlp = nn.LayerNorm(d), nn.LayerNorm(d)
         self.queries_keys_values = nn.Linear(d, 3 * d, bias=False)
         self.output = nn.Linear(d, d, bias=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(d, 4 * d, bias=False), nn.GELU(), nn.Linear(4 * d, d, bias=False)
-        )
+        wide, narrow = nn.Linear(d, 4 * d, bias=False), nn.Linear(4 * d, d, bias=False)
+        self.mlp = nn.Sequential(wide, nn.GELU(), narrow)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One layer; x is (contexts, positions, d)."""
-        contexts, positions, d = x.shape
-        qkv = self.queries_keys_values(self.norm_attention(x))
-        q, k, v = qkv.view(contexts, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        """One layer."""
+        qkv = self.queries_keys_values(self.norm_attention(x)).unflatten(2, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (contexts, heads, positions, d / heads)
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.output(mixed.transpose(1, 2).reshape(contexts, positions, d))
+        x = x + self.output(mixed.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm_mlp(x))

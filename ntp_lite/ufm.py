@@ -21,17 +21,11 @@ class UFM(torch.nn.Module):
     """
 
     def __init__(
-        self,
-        V: int,
-        m: int,
-        d: int,
-        seed: int = 0,
-        scale: float = 1.0,
+        self, V: int, m: int, d: int, seed: int = 0, scale: float = 1.0,
         dtype: torch.dtype = torch.float64,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
-        if min(V, m, d) < 1:
-            raise ValueError(f"V={V}, m={m}, d={d}: every size must be 1 or more.")
+        check_sizes(V=V, m=m, d=d)
         generator = torch.Generator().manual_seed(seed)
         W, H = (torch.randn(shape, generator=generator, dtype=dtype) for shape in ((V, d), (d, m)))
         self.W = torch.nn.Parameter(W * (scale / d**0.5))
@@ -55,10 +49,16 @@ def balanced_factors(
     smaller d gives the factors of the best rank-d approximation, a larger one pads with zeros;
     None means min(V, m). Raises ValueError for d < 1. Chapter 04.
     """
+    check_sizes(d=d)
     U, values, Vt = np.linalg.svd(np.asarray(L, dtype=np.float64), full_matrices=False)
-    if d is not None and d < 1:
-        raise ValueError(f"d is {d}; use 1 or more, or None for min(V, m) = {len(values)}.")
     roots = np.sqrt(values)[:d]
     W, H = U[:, :d] * roots, roots[:, None] * Vt[:d]
     missing = 0 if d is None else d - len(roots)
     return np.pad(W, ((0, 0), (0, missing))), np.pad(H, ((0, missing), (0, 0)))
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """ValueError for a size below 1; None stands for a default."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} is {size}; use 1 or more.")

@@ -254,6 +254,13 @@ def test_a_model_of_another_size_is_refused():
         fit(UFM(LABELS.V, LABELS.m + 1, 3), LABELS)
 
 
+def test_cuda_without_cuda_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:0"):
+        with pytest.raises(ValueError, match=f"device is '{device}', but .* use 'cpu'"):
+            fit(ufm(), LABELS, TrainConfig(device=device))
+
+
 def test_divergence_names_step_and_cause():
     config = TrainConfig(ridge=1.0, optimizer="sgd", lr=1e6, steps=200)
     with pytest.raises(FloatingPointError, match=r"step \d+; the likely cause is a learning rate"):
