@@ -195,12 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"--contexts is {o.contexts}; use 0 for all, or a positive number.")
         commonest = np.argsort(-labels.pi, kind="stable")[: o.contexts or None]
         return o.run(o, labels.select(np.sort(commonest)), vocab)
-    except FloatingPointError as error:
+    except (FloatingPointError, ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, FloatingPointError) else 2
 
 
 if __name__ == "__main__":

@@ -401,7 +401,7 @@ class _Run:
         """Replace `path` in one stroke: whoever reads it sees the old state or the new one."""
         tensors: dict[str, Tensor] = {}
         H = self.parameters[1] if self.sharded else None
-        of_H = [] if H is None else [H, *self.optimizer.state.get(H, {}).values()]
+        of_H = [] if H is None else [H, *self.optimizer.state.get(H, {}).values()]  # in columns
 
         def beside(tensor: Tensor) -> dict[str, Any]:
             """What stands for a tensor in the JSON text."""
@@ -432,7 +432,7 @@ class _Run:
         state = json.loads(text, object_hook=tensor_or_item)
         for own, saved in zip(self.parameters, state["parameters"], strict=True):
             own.data.copy_(saved)
-        optimizer = state["optimizer"]  # its state counts the parameters; JSON has names alone
+        optimizer = state["optimizer"]  # its keys are numbers, which JSON made strings
         optimizer["state"] = {int(i): value for i, value in optimizer["state"].items()}
         self.optimizer.load_state_dict(optimizer)
         for name in SAVED:

@@ -14,8 +14,8 @@ class UFM(torch.nn.Module):
     d >= rank(L_ridge) that is the same as min CE(L) + ridge |L|_* (chapter 04).
 
     Entries start as independent normals of deviation `scale / sqrt(d)`, from `seed` alone. Do not
-    make `scale` tiny: with a ridge the origin is a saddle, and an optimiser that starts
-    too near it can stay there (chapter 05).
+    make `scale` tiny: with a ridge the origin is a saddle, and an optimiser that starts too near
+    it can stay there (chapter 05).
 
     Raises ValueError for sizes below 1. Paper: eq. (NTP-UFM). Book: chapter 03.
     """

@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # The few packages that conda-forge calls otherwise.
 CONDA_NAMES = {"torch": "pytorch"}
 # The target is 1,800; this is where the package stands. Lower it with each line that goes.
-LINE_LIMIT = 2_241
+LINE_LIMIT = 2_231
 
 
 def requirements() -> dict[str, Requirement]:
