@@ -281,12 +281,12 @@ class _Run:
         self.require_finite(self.loss)
 
     def require_finite(self, loss: float) -> None:
+        lr = f"{self.config.rate(self.step - 1):g}"
+        rate = f"a learning rate, {lr}, too large for {self.config.optimizer}: try a tenth of it"
+        cause = rate if self.step else "a start that is not finite, or too large: build it anew"
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss} in step {self.step}; the likely cause is a learning rate, "
-                f"{self.config.rate(self.step - 1):g}, too large for {self.config.optimizer}: "
-                "try a tenth of it."
-            )
+            where = f"The loss is {loss} in step {self.step}"
+            raise FloatingPointError(f"{where}; the likely cause is {cause}.")
 
     def closure(self) -> float:
         """Loss and gradients at the current parameters, summed over the processes."""

@@ -267,6 +267,13 @@ def test_divergence_names_step_and_cause():
         fit(ufm(), LABELS, config)
 
 
+def test_a_start_that_is_not_finite_is_not_blamed_on_the_learning_rate():
+    model = ufm()
+    model.W.data[0, 0] = torch.nan
+    with pytest.raises(FloatingPointError, match=r"nan in step 0; the likely cause is a start"):
+        fit(model, LABELS)
+
+
 # Checkpoints
 
 RUNS = {

@@ -1,10 +1,25 @@
-// Wide formulas and tables scroll in their own box; this marks them, so that a reader sees that
-// more follows. An inline formula wider than its line gets a line of its own.
+// A formula wider than its line shrinks, to seven tenths at most, until it fits. What is wider still
+// scrolls in its own box, as tables do; this marks them, so that a reader sees that more follows.
+// An inline formula wider than its line gets a line of its own.
+const SMALLEST = 0.7;
+function fit(drawn, room) {
+  drawn.style.fontSize = "";
+  const formula = drawn.querySelector("mjx-math");
+  const width = formula ? formula.getBoundingClientRect().width : 0;
+  if (width > room && room > 0) {
+    const font = parseFloat(getComputedStyle(drawn).fontSize);
+    drawn.style.fontSize = `${font * Math.max(SMALLEST, (0.98 * room) / width)}px`;
+  }
+}
 function markWide() {
+  document.querySelectorAll("div.math mjx-container").forEach((drawn) => {
+    fit(drawn, drawn.clientWidth); // what the number of the equation leaves
+  });
   document.querySelectorAll("span.math").forEach((formula) => {
     const line = formula.closest("p, li, dd, td, figcaption, div");
     const drawn = formula.querySelector("mjx-container");
     if (!line || !drawn) return;
+    fit(drawn, line.clientWidth);
     formula.classList.remove("wide");
     formula.classList.toggle("wide", drawn.getBoundingClientRect().width > line.clientWidth);
   });
@@ -19,4 +34,6 @@ window.addEventListener("load", () => {
   const typeset = window.MathJax && window.MathJax.startup && window.MathJax.startup.promise;
   Promise.resolve(typeset).then(markWide);
   window.addEventListener("resize", markWide);
+  // What is folded has no width; measure again once it is opened.
+  document.addEventListener("click", () => setTimeout(markWide, 50));
 });
