@@ -2,7 +2,7 @@
 # Everything is relative to this folder, so its path may contain spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks check-notebooks lint bench serve clean distclean setup
+.PHONY: help book test notebooks check-notebooks lint bench serve assignments grade clean distclean setup
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    exit 1; }; \
 	fi
 	@echo "Installing the versions pinned in constraints.txt (once; a few minutes) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test,dev]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test,dev,teach]"
 	@touch $(STAMP)
 
 book: $(STAMP)  ## execute every chapter, build the site into _build/html
@@ -56,6 +56,17 @@ test: $(STAMP)  ## run the unit tests, then execute every chapter's notebook
 notebooks: $(STAMP)  ## export the chapters to book/notebooks (REPOSITORY=owner/name, REFRESH=1)
 	@$(RUN) book/_ext/notebook_export.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
 	  $(if $(REFRESH),--refresh)
+
+assignments: $(STAMP)  ## release the problem sets of one class (SEED=2027)
+	@$(RUN) tools/assignments.py \
+	  --seed $(or $(SEED),$(error say which class: make assignments SEED=2027))
+
+# JOBS=n submissions at a time; SANDBOX=no grades without bubblewrap.
+grade: $(STAMP)  ## grade notebooks (SUBMISSIONS=folder SET=1 SEED=2027 OUT=folder)
+	@$(RUN) tools/grade.py "$(SUBMISSIONS)" \
+	  $(if $(SET),--set "$(SET)") $(if $(SEED),--seed "$(SEED)") \
+	  $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs "$(JOBS)") \
+	  $(if $(filter no,$(SANDBOX)),--no-sandbox)
 
 check-notebooks: $(STAMP)  ## fail if a notebook differs from a fresh export
 	@$(RUN) book/_ext/notebook_export.py --check

@@ -52,9 +52,9 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     The Fenchel dual is  max sum_j pi_j H(Q_j)  over Q with columns in the simplex and
     |(P - Q) diag(pi)|_op <= ridge. With Q = softmax(L), G = (P - Q) diag(pi) and
     theta = min(1, ridge / |G|_op), the point P + theta (Q - P) is feasible, so its entropy bounds
-    the optimum from below, whatever L is. `ridge=None` takes ridge := |G|_op, the ridge at which
-    L would be judged most kindly; then gap = |G|_op |L|_* - <G, L>. Values are in nats, minus Hc.
-    Raises ValueError for ridge <= 0, a wrong shape, NaN or infinity. This book; chapter 05.
+    the optimum from below, whatever L is. `ridge=None` takes ridge := |G|_op, the least at
+    which theta = 1; then gap = |G|_op |L|_* - <G, L>. Values are in nats, minus Hc. Raises
+    ValueError for ridge <= 0, a wrong shape, NaN or infinity. This book; chapter 05.
     """
     if ridge is not None:
         check_limits(ridge=ridge)

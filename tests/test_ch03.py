@@ -243,7 +243,7 @@ MISTAKES = [
     (ch03.smallest_excess, lambda E, *x: least(-E, *x), "the sign"),
     (ch03.smallest_excess, lambda E, pi, k, V: least(E, pi, V - k, V), "do not follow"),
     (ch03.smallest_excess, lambda E, pi, k, V: V * least(E, pi, k, V), "divide V - k_j by V"),
-    (ch03.smallest_excess, lambda E, *_: np.exp(-2 * E), "omega in front"),
+    (ch03.smallest_excess, lambda E, *_: np.exp(-2 * E), "zeta in front"),
     (ch03.merged_floor, lambda N, g: ntp.SoftLabels.from_counts(N).entropy, "told apart"),
     (ch03.merged_floor, lambda N, g: merged(N, 0 * g), "merges all contexts"),
     (ch03.merged_floor, averaged, "add counts"),

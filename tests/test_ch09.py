@@ -75,47 +75,56 @@ def test_balanced_factors_are_unique_up_to_a_rotation(mutation):
     assert np.allclose(U @ Vt @ Z_a, Z_b, atol=1e-3) == (mutation == "none")
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_roots_of_near_matrices(seed):
-    """Theorem label: lem-words-contexts-root
-
-    Random matrices, singular ones included; roots by scipy. Mutation: a Lipschitz bound without
-    the square on the left is false for matrices near zero.
-    """
-    rng = np.random.default_rng(seed)
-    A, B = rng.normal(size=(5, 3)), rng.normal(size=(5, rng.integers(1, 6)))
-    X, Y = A @ A.T, A @ A.T + 10.0 ** -rng.integers(0, 6) * B @ B.T
-    root_X, root_Y = (np.real(sqrtm(M + 1e-15 * np.eye(5))) for M in (X, Y))
-    nuclear = np.linalg.norm(X - Y, "nuc")
-    assert np.linalg.norm(root_X - root_Y) ** 2 <= nuclear * (1 + 1e-6) + 1e-12
-    tiny = 1e-6
-    assert not np.sqrt(tiny) - 0 <= tiny  # the unsquared claim, 1 x 1
+def roots(L):
+    """(LL')^(1/2) and (L'L)^(1/2) from eigenvectors; the package takes singular values."""
+    pairs = (np.linalg.eigh(Y) for Y in (L @ L.T, L.T @ L))
+    return [(vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T for values, vectors in pairs]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_near_logits_have_near_geometry(seed):
     """Theorem label: thm-words-contexts-near
 
-    Mutation: geometry as near as the logits themselves (no root on the left), refuted by two
-    matrices of rank one.
+    Logits of any size and rank, near and far. Mutation: M with its contexts permuted on the left
+    only, which is far when M is near L.
     """
     rng = np.random.default_rng(seed)
-    L = low_rank(seed)
-    M = L + 10.0 ** -rng.integers(0, 5) * rng.normal(size=L.shape)
-    L, M = L / np.linalg.norm(L), M / np.linalg.norm(M)
-    apart = np.linalg.norm(L - M)
-    f, g = (ntp.word_context_factors(A, tol=1e-12) for A in (L, M))
-    assert np.linalg.norm(f.W @ f.W.T - g.W @ g.W.T) ** 2 <= 2 * apart
-    assert np.linalg.norm(f.H.T @ f.H - g.H.T @ g.H) ** 2 <= 2 * apart
+    L = 10.0 ** rng.integers(-2, 3) * low_rank(seed, V=5, m=7, rank=1 + seed % 5)
+    M = L + np.linalg.norm(L) * 10.0 ** -rng.integers(0, 5) * rng.normal(size=L.shape)
+
+    def apart(M):
+        return sum(np.sum((X - Y) ** 2) for X, Y in zip(roots(L), roots(M), strict=True))
+
+    slack = 1e-7 * np.linalg.norm(L) * np.linalg.norm(L - M)  # roots lose half of their digits
+    assert apart(M) <= 2 * np.sum((L - M) ** 2) + slack
+    near = L + 1e-3 * (M - L)
+    assert not apart(near[:, ::-1]) <= 2 * np.sum((L - near) ** 2) + slack
 
 
-def test_the_bound_without_the_root_is_false():
-    """Theorem label: thm-words-contexts-near"""
-    c, s = np.cos(0.1), np.sin(0.1)
+@pytest.mark.parametrize("seed", range(5))
+def test_inner_product_of_two_tables(seed):
+    """Theorem label: thm-words-contexts-near
+
+    Step 2 of the proof. Mutation: without one of the two roots it fails for two rank-one logits.
+    """
+    rng = np.random.default_rng(seed)
+    L, M = rng.normal(size=(2, 4, 6))
+    inner = sum(np.sum(X * Y) for X, Y in zip(roots(L), roots(M), strict=True))
+    assert inner >= 2 * abs(np.sum(L * M))
+    L, M = np.outer([1, 0], [1, 0]), np.outer([1, 0], [np.cos(1), np.sin(1)])
+    assert not 2 * np.sum(roots(L)[1] * roots(M)[1]) >= 2 * np.sum(L * M)
+
+
+@pytest.mark.parametrize("angle", [0.5, 0.1, 0.02])
+def test_the_constant_two_is_best_possible(angle):
+    """Theorem label: thm-words-contexts-near
+
+    The ratio of the sides is 1 + cos(angle), in closed form and by scipy.
+    """
+    c, s = np.cos(angle), np.sin(angle)
     L, M = np.array([[1.0, 0.0], [0, 0]]), np.array([[c, s], [0, 0]])
-    difference = np.outer([1, 0], [1, 0]) - np.outer([c, s], [c, s])  # (L'L)^(1/2) - (M'M)^(1/2)
-    assert not np.linalg.norm(difference) <= np.linalg.norm(L - M)
-    assert np.linalg.norm(difference) ** 2 <= 2 * np.linalg.norm(L - M)
+    left = sum(np.sum((X - Y) ** 2) for X, Y in zip(roots(L), roots(M), strict=True))
+    assert np.isclose(left / np.sum((L - M) ** 2), 1 + c, rtol=1e-3)
 
 
 def test_the_path_approaches_the_predicted_geometry():

@@ -268,6 +268,7 @@ def statistic(X, classes, keep=True, total="kept", power=2):
         (lambda X, c: statistic(X, c, power=1), "squared lengths"),
         (lambda X, c: statistic(X.T, c), "wrong axis"),
         (lambda X, c: 1 - statistic(X, c), "one minus it"),
+        (lambda X, c: np.sqrt(statistic(X, c)), "square root of the ratio"),
         (lambda X, c: statistic(X, c, total="class means"), "class means"),
         (lambda X, c: statistic(X, c, total="zero"), "not centred"),
         (lambda X, c: None, "None"),

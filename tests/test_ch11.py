@@ -296,6 +296,8 @@ def centred_gram(S, axis=0):
         (lambda S: normalised(centred_gram(S, axis=1)), "centred the rows"),
         (lambda S: centred_gram(S) / (2 - 4 / 5), "one k for all"),
         (lambda S: centred_gram(S) / np.outer(*[np.diag(centred_gram(S))] * 2), "roots"),
+        (lambda S: (S.T @ S - 4 / 5) / (2 - 4 / 5), "one size"),
+        (lambda S: S.T @ S, "sizes of the overlaps"),
         (lambda S: np.corrcoef(S), "shape"),
         (lambda S: None, "None"),
     ],

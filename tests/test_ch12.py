@@ -240,6 +240,7 @@ def test_nine_tenths_checker(answer, message, capsys):
         (lambda A, B: np.linalg.norm(A.T @ B) ** 2 / A.shape[1], "squared cosines"),
         (lambda A, B: singular(A.T @ B).min() ** 2, "take the root"),
         (lambda A, B: abs(np.linalg.det(A.T @ B)), "determinant"),
+        (lambda A, B: np.linalg.det(A.T @ B), "up to a sign"),
     ],
 )
 def test_span_checker(answer, message, capsys):

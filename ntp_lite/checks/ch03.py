@@ -67,28 +67,28 @@ def gradients(answer: Callable[..., Any]) -> bool:
 
 
 def smallest_excess(answer: Callable[..., Any]) -> bool:
-    """A function (energy, pi, support_sizes, V) -> omega exp(-2 energy).
+    """A function (energy, pi, support_sizes, V) -> zeta exp(-2 energy).
 
     Explained mistakes: unweighted mean over contexts, the 2 or the sign in the exponent left out,
     the share inside the support, tokens counted instead of their share of the vocabulary.
     """
     pi, k, V, energy = np.array([0.5, 0.3, 0.2]), np.array([1, 4, 9]), 10, 1.5
-    omega, factor = float(np.sum(pi * (1 - k / V))), float(np.exp(-2 * energy))
+    zeta, factor = float(np.sum(pi * (1 - k / V))), float(np.exp(-2 * energy))
     mistakes = {
         "contexts count by their priors: average 1 - k_j / V with the weights pi_j.": float(
             np.mean(1 - k / V) * factor
         ),
-        "the 2 in the exponent is missing: logits between -M and M differ by up to 2 M.": omega
+        "the 2 in the exponent is missing: logits between -M and M differ by up to 2 M.": zeta
         * np.exp(-energy),
-        "the sign in the exponent: more energy allows a smaller excess.": omega / factor,
-        "omega is the share of tokens that do not follow, 1 - k_j / V.": float(
+        "the sign in the exponent: more energy allows a smaller excess.": zeta / factor,
+        "zeta is the share of tokens that do not follow, 1 - k_j / V.": float(
             np.sum(pi * k / V) * factor
         ),
-        "omega is a share of the vocabulary: divide V - k_j by V.": V * omega * factor,
-        "the constant omega in front is missing.": factor,
+        "zeta is a share of the vocabulary: divide V - k_j by V.": V * zeta * factor,
+        "the constant zeta in front is missing.": factor,
     }
     return compare(
-        answer, omega * factor, "no optimiser can get around this.", mistakes, (energy, pi, k, V)
+        answer, zeta * factor, "no optimiser can get around this.", mistakes, (energy, pi, k, V)
     )
 
 

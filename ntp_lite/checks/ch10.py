@@ -37,6 +37,7 @@ def collapse_statistic(answer: Any) -> bool:
         "the mean of all must be taken over the contexts that were kept.": within / centred_on_all,
         "add up squared lengths, not lengths.": _statistic(X[:, keep], classes[keep], 1),
         "wrong axis: contexts are the columns of X.": _statistic(X.T[:, keep], classes[keep]),
+        "this is the square root of the ratio; leave the squares.": np.sqrt(right),
         "this is between over total; within is what is left: one minus it.": 1 - right,
         "total: take the mean of all contexts, not the mean of the class means.": _statistic(
             X[:, keep], classes[keep], balanced_mean=True
@@ -72,5 +73,5 @@ def forced_distance(answer: Any) -> bool:
             difference - difference.mean()
         ).sum(),
     }
-    success = "no ridge and no training can bring these twins closer."
+    success = "no model with correct frequencies can bring these twins closer."
     return compare(answer, right, success, mistakes, arguments=(a.copy(), b.copy()))

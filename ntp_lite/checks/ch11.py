@@ -78,6 +78,9 @@ def context_cosines(answer: Any) -> bool:
         "you centred the rows; centre each context over the tokens.": cosines(across.T @ across),
         "the lengths differ from context to context; do not use one k for all.": gram
         / (k[0] - k[0] ** 2 / 5),
+        "the formula for one size does not fit two; use k_i and k_j.": (S.T @ S - k[0] ** 2 / 5)
+        / (k[0] - k[0] ** 2 / 5),
+        "these are the sizes of the overlaps; subtract k_i k_j / V, then normalise.": S.T @ S,
         "divide by the roots of the diagonal entries.": gram
         / np.outer(np.diag(gram), np.diag(gram)),
         "these are cosines between words; contexts are columns.": cosines(centred @ centred.T),

@@ -69,6 +69,7 @@ def span_agreement(answer: Any) -> bool:
         "this is the mean of the squared cosines; the worst cosine is asked for.": (s**2).mean(),
         "take the root: this is the squared cosine.": s[-1] ** 2,
         "this is the determinant, the product of all cosines.": np.prod(s),
+        "this is the determinant, up to a sign the product of all cosines.": -np.prod(s),
     }
     success = "independent of the bases, and as strict as the worst direction."
     return compare(answer, s[-1], success, mistakes, arguments=(A.copy(), B.copy()))

@@ -1,0 +1,327 @@
+"""Chapter 16, your own text and scale: each theorem by an independent truth; checkers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise, permutations
+from math import exp, fsum, log
+
+import numpy as np
+import pytest
+import torch
+
+import ntp_lite as ntp
+from ntp_lite import checks
+
+LABELS = ntp.random_soft_labels(V=9, m=23, support_size=3, seed=6)
+P, PI = LABELS.P.toarray(), LABELS.pi
+RIDGE = 0.03
+
+
+def factors(d=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(LABELS.V, d)), rng.normal(size=(d, LABELS.m))
+
+
+# --- Theorems ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cuts", [(0, 23), (0, 1, 23), (0, 7, 8, 20, 23)])
+@pytest.mark.parametrize("mutation", ["none", "mean", "local priors", "whole penalty", "rows"])
+def test_shards_add_up(cuts, mutation):
+    """Theorem label: thm-your-text-and-scale-shards
+
+    Truth: automatic differentiation of the package's loss on all contexts at once. Mutations: the
+    mean of shards, priors normalised in each shard, the whole penalty on W in each shard, and
+    the softmax taken over a shard of tokens.
+    """
+    W, H = factors()
+    W_t, H_t = (torch.tensor(A, requires_grad=True) for A in (W, H))
+    F = ntp.excess_loss(W_t @ H_t, LABELS) + RIDGE / 2 * (W_t.square().sum() + H_t.square().sum())
+    F.backward()
+    shards = [slice(a, b) for a, b in pairwise(cuts)]
+    R, value, grad_W, grad_H = len(shards), 0.0, np.zeros_like(W), np.zeros_like(H)
+    for s in shards:
+        prior = PI[s] / PI[s].sum() if mutation == "local priors" else PI[s]
+        share = 1 if mutation == "whole penalty" else R
+        E = np.exp(W @ H[:, s])
+        Q = E / E.sum(axis=0)
+        if mutation == "rows":
+            Q[:4], Q[4:] = E[:4] / E[:4].sum(axis=0), E[4:] / E[4:].sum(axis=0)
+        G = (P[:, s] - Q) * prior
+        grad_W += -G @ H[:, s].T + RIDGE / share * W
+        grad_H[:, s] = -W.T @ G + RIDGE * H[:, s]
+        columns = zip(P.T[s], Q.T, strict=True)
+        KL = [fsum(p * log(p / q) for p, q in zip(*c, strict=True) if p) for c in columns]
+        value += prior @ KL + RIDGE / 2 * (np.sum(H[:, s] ** 2) + np.sum(W**2) / share)
+    if mutation == "mean":
+        grad_W, value = grad_W / R, value / R
+    holds = (
+        np.isclose(value, F.item(), rtol=1e-10)
+        and np.allclose(grad_W, W_t.grad.numpy(), rtol=0, atol=1e-12)
+        and np.allclose(grad_H, H_t.grad.numpy(), rtol=0, atol=1e-12)
+    )
+    harmless = R == 1 and mutation in ("mean", "local priors", "whole penalty")
+    assert holds == (mutation == "none" or harmless)
+
+
+def test_shards_add_up_for_shared_parameters():
+    """Theorem label: thm-your-text-and-scale-shards
+
+    The last sentence, for a decoder: gradients of shards of contexts sum to the whole gradient.
+    """
+    contexts = np.arange(2 * LABELS.m).reshape(LABELS.m, 2) % LABELS.V
+    labels = ntp.SoftLabels.from_counts(LABELS.N, contexts)
+    model = ntp.Transformer(ntp.TransformerConfig(LABELS.V, 2, d=8, layers=1)).double()
+
+    def gradient(columns):
+        """Of the sum over these contexts with the global priors."""
+        part = labels.select(columns)
+        model.zero_grad()
+        loss = ntp.excess_loss(model.logits(part.contexts), part) * (part.n / labels.n)
+        loss.backward()
+        return torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
+
+    whole = gradient(np.arange(labels.m)).clone()
+    parts = [gradient(np.arange(a, b)).clone() for a, b in ((0, 5), (5, 23))]
+    assert torch.allclose(sum(parts), whole, rtol=0, atol=1e-12)
+    assert not torch.allclose(sum(parts) / 2, whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e5])
+def test_log_sum_exp_merges(scale):
+    """Theorem label: prop-your-text-and-scale-lse
+
+    Truth: exact summation (math.fsum) after subtraction of the maximum; all orders of merging.
+    Mutation: sums added without rescaling.
+    """
+    rng = np.random.default_rng(3)
+    parts = [scale * rng.normal(size=size) for size in (1, 4, 2, 3)]
+
+    def pair(x):
+        return x.max(), np.exp(x - x.max()).sum()
+
+    def merge(a, b, rescale=True):
+        top = max(a[0], b[0])
+        factors = [exp(p[0] - top) if rescale else 1.0 for p in (a, b)]
+        return top, factors[0] * a[1] + factors[1] * b[1]
+
+    everything = np.concatenate(parts)
+    top = everything.max()
+    exact = top + log(fsum(exp(x - top) for x in everything))
+    for order in permutations(parts):
+        total = pair(order[0])
+        for part in order[1:]:
+            total = merge(total, pair(part))
+        assert np.isclose(total[0] + log(total[1]), exact, rtol=1e-14)
+        assert 1 <= total[1] <= len(everything)
+    left, right = (merge(pair(parts[0]), pair(parts[1])), merge(pair(parts[2]), pair(parts[3])))
+    assert np.allclose(merge(left, right), total, rtol=1e-14)
+    careless = merge(left, right, rescale=False)
+    assert not np.isclose(careless[0] + log(careless[1]), exact, rtol=0, atol=0.05)
+
+
+def counts(ids, c):
+    """Literally: a Counter of windows."""
+    return Counter(tuple(ids[i : i + c + 1]) for i in range(len(ids) - c))
+
+
+@pytest.mark.parametrize("c", [1, 2, 4])
+def test_overlapping_parts(c):
+    """Theorem label: lem-your-text-and-scale-overlap
+
+    Mutations: one token less of overlap, and one more.
+    """
+    ids = np.random.default_rng(5).integers(0, 4, 60).tolist()
+    cuts = [0, 1, 17, 40, 60 - c]
+    for overlap in (c - 1, c, c + 1):
+        parts = [ids[a : b + overlap] for a, b in pairwise(cuts)]
+        total = sum((counts(part, c) for part in parts), Counter())
+        assert (total == counts(ids, c)) == (overlap == c)
+    own = ntp.SoftLabels.from_tokens(ids, c, 4)
+    found = {
+        (*own.contexts[j].tolist(), int(z)): int(k)
+        for z, j, k in zip(*own.entries, own.N.data, strict=True)
+    }
+    assert found == counts(ids, c)
+
+
+def pair_of_counts(seed):
+    """Two count matrices over the same contexts, some of them empty in one."""
+    rng = np.random.default_rng(seed)
+    N_A, N_B = (rng.integers(0, 5, (4, 7)) * (rng.random((4, 7)) < 0.6) for _ in range(2))
+    N_A[0, :4], N_B[1, 3:] = 1, 2
+    N_A[:, 6], N_B[:, 0] = 0, 0
+    N_A[:, 5] = N_B[:, 5] * 3  # shared, with equal soft labels
+    return N_A, N_B
+
+
+def kept(N):
+    return ntp.SoftLabels.from_counts(N[:, N.any(axis=0)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_add_and_floors_do_not(seed):
+    """Theorem label: thm-your-text-and-scale-merge
+
+    Floors from the package, divergences literally. Mutations: equal weights in the mixture, equal
+    weights of the floors, intersection in place of union, divergences in the other direction.
+    """
+    N_A, N_B = pair_of_counts(seed)
+    A, B, both = kept(N_A), kept(N_B), kept(N_A + N_B)
+    n_A, n_B = N_A.sum(axis=0), N_B.sum(axis=0)
+    used = (n_A + n_B) > 0
+    N_A, N_B, n_A, n_B = N_A[:, used], N_B[:, used], n_A[used], n_B[used]
+    alpha, P_both = n_A / (n_A + n_B), both.P.toarray()
+    P_A, P_B = N_A / np.maximum(n_A, 1), N_B / np.maximum(n_B, 1)
+    assert np.allclose(both.pi, (n_A + n_B) / (A.n + B.n))
+    assert np.allclose(alpha * P_A + (1 - alpha) * P_B, P_both)
+    assert not np.allclose((P_A + P_B) / 2, P_both, atol=0.05)
+    assert np.array_equal((N_A > 0) | (N_B > 0), both.S.toarray() == 1)
+    assert not np.array_equal((N_A > 0) & (N_B > 0), both.S.toarray() == 1)
+
+    def divergences(own, n_j, other, turned=False):
+        total = 0.0
+        for z, j in np.argwhere(own > 0):
+            ratio = log(own[z, j] / other[z, j])
+            total += n_j[j] * (-other[z, j] if turned else own[z, j]) * ratio
+        return total
+
+    rise = both.n * both.entropy - A.n * A.entropy - B.n * B.entropy
+    right = divergences(P_A, n_A, P_both) + divergences(P_B, n_B, P_both)
+    turned = divergences(P_A, n_A, P_both, True) + divergences(P_B, n_B, P_both, True)
+    assert np.isclose(rise, right, rtol=1e-9) and rise > 0
+    assert not np.isclose(rise, turned, rtol=1e-2)
+    unweighted = both.n * (both.entropy - (A.entropy + B.entropy) / 2)
+    assert A.n == B.n or not np.isclose(unweighted, right, rtol=1e-6)
+    h = [-a * log(a) - (1 - a) * log(1 - a) if 0 < a < 1 else 0.0 for a in alpha]
+    assert rise <= (n_A + n_B) @ h <= both.n * log(2)
+    # The bound is reached, and equality holds, exactly where the theorem says.
+    disjoint = kept(np.array([[5], [0]]) + np.array([[0], [5]]))
+    assert np.isclose(disjoint.entropy, log(2))
+    same = kept(N_A + 3 * N_A)
+    assert np.isclose(same.entropy, kept(N_A).entropy)
+
+
+# --- Checkers ---------------------------------------------------------------------------------
+
+
+def verdict(checker, answer, capsys):
+    right = checker(answer)
+    return right, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["floor_rise", "merged_lse", "step_seconds"])
+def test_stubs_only_remind(name, capsys):
+    right, text = verdict(getattr(checks.ch16, name), lambda *args: ..., capsys)
+    assert not right and "replace the ..." in text
+    right, text = verdict(getattr(checks.ch16, name), lambda *args: None, capsys)
+    assert not right and "None" in text
+
+
+def floor_rise(N_A, N_B):
+    """By the divergences of the theorem."""
+    N = N_A + N_B
+    P = N / N.sum(axis=0)
+    total = 0.0
+    for part in (N_A, N_B):
+        own = part / np.maximum(part.sum(axis=0), 1)
+        on = part > 0
+        total += (part[on] * np.log(own[on] / P[on])).sum()
+    return total / N.sum()
+
+
+def floor_rise_by_floors(N_A, N_B):
+    N = N_A + N_B
+    floors = [kept(x).entropy * x.sum() for x in (N, N_A, N_B)]
+    return (floors[0] - floors[1] - floors[2]) / N.sum()
+
+
+def floors(N_A, N_B):
+    return kept(N_A + N_B).entropy, kept(N_A).entropy, kept(N_B).entropy
+
+
+def zeros_kept(N_A, N_B):
+    with np.errstate(all="ignore"):
+        totals = [-(N * np.log(N / N.sum(axis=0))).sum() for N in (N_A + N_B, N_A, N_B)]
+    return (totals[0] - totals[1] - totals[2]) / (N_A + N_B).sum()
+
+
+def flat(N_A, N_B):
+    """Token frequencies in place of soft labels."""
+    return floor_rise(N_A.sum(axis=1, keepdims=True), N_B.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (floor_rise, "Right"),
+        (floor_rise_by_floors, "Right"),
+        (lambda A, B: floors(A, B)[0] - np.mean(floors(A, B)[1:]), "equal weights"),
+        (lambda A, B: -floor_rise(A, B), "the sign"),
+        (lambda A, B: (A.sum() + B.sum()) * floor_rise(A, B), "divide by n"),
+        (lambda A, B: floor_rise(A, B) / np.log(2), "base-2"),
+        (lambda A, B: floors(A, B)[0], "subtract the weighted mean"),
+        (lambda A, B: floors(A, B)[0] - sum(floors(A, B)[1:]), "floors were added"),
+        (flat, "without their contexts"),
+        (zeros_kept, "0 ln 0"),
+        (lambda A, B: 0.1 + floor_rise(A, B), "should be another one"),
+    ],
+)
+def test_floor_rise_checker(answer, message, capsys):
+    right, text = verdict(checks.ch16.floor_rise, answer, capsys)
+    assert right == (message == "Right") and message in text
+
+
+def around(reference, t, s):
+    with np.errstate(all="ignore"):
+        return reference + np.log((s * np.exp(t - reference)).sum(axis=0))
+
+
+def merged(t, s, direction=1, axis=0, add=True, base=1.0):
+    top = t.max(axis=axis, keepdims=True)
+    total = (s * np.exp(direction * (t - top))).sum(axis=axis)
+    return add * top.squeeze(axis) + np.log(total) / base
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (merged, "Right"),
+        (lambda t, s: torch.logsumexp(torch.tensor(t + np.log(s)), 0), "Right"),
+        (lambda t, s: t.max(axis=0) + np.log(s.sum(axis=0)), "without rescaling"),
+        (lambda t, s: np.log((s * np.exp(t)).sum(axis=0)), "overflow"),
+        (lambda t, s: merged(t, s, direction=-1), "wrong direction"),
+        (lambda t, s: around(t.mean(axis=0), t, s), "no safe reference"),
+        (lambda t, s: around(t.max(), t, s), "one top for all"),
+        (lambda t, s: merged(t, s, add=False), "added back"),
+        (lambda t, s: merged(t, s, axis=1), "wrong axis"),
+        (lambda t, s: (t + np.log(s)).sum(axis=0), "what they are logarithms of"),
+        (lambda t, s: merged(t, s, base=np.log(2)), "base-2"),
+    ],
+)
+def test_merged_lse_checker(answer, message, capsys):
+    right, text = verdict(checks.ch16.merged_lse, answer, capsys)
+    assert right == (message == "Right") and message in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda V, m, d, r, b: max(6 * V * m * d / r, 32 * V * m / b), "Right"),
+        (lambda V, m, d, r, b: 6 * V * m * d / min(r, b * 6 * d / 32), "Right"),
+        (lambda V, m, d, r, b: 6 * V * m * d / r + 32 * V * m / b, "not their sum"),
+        (lambda V, m, d, r, b: min(6 * V * m * d / r, 32 * V * m / b), "no bound"),
+        (lambda V, m, d, r, b: max(2 * V * m * d / r, 32 * V * m / b), "forward product only"),
+        (lambda V, m, d, r, b: max(4 * V * m * d / r, 32 * V * m / b), "two of the three"),
+        (lambda V, m, d, r, b: max(3 * V * m * d / r, 32 * V * m / b), "are two operations"),
+        (lambda V, m, d, r, b: max(6 * V * m * d / r, 128 * V * m / b), "bytes already"),
+        (lambda V, m, d, r, b: 6 * V * m * d / r, "memory is forgotten"),
+        (lambda V, m, d, r, b: 32 * V * m / b, "arithmetic is forgotten"),
+        (lambda V, m, d, r, b: min(r, b * 6 * d / 32), "this is a rate"),
+        (7.0, "shape"),
+    ],
+)
+def test_step_seconds_checker(answer, message, capsys):
+    right, text = verdict(checks.ch16.step_seconds, answer, capsys)
+    assert right == (message == "Right") and message in text
