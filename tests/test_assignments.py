@@ -276,6 +276,18 @@ def test_points_and_names(name):
 
 
 @every_set
+def test_the_instructor_guide_tells_hours_and_points(name):
+    guide = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
+    text = (SOURCE / f"{name}.md").read_text(encoding="utf-8")
+    head = r"\*(\d+) points, about (\d+) minutes, (coded|by hand)\.\*"
+    questions = [(int(p), int(m), kind) for p, m, kind in re.findall(head, text)]
+    hours = sum(minutes for _, minutes, _ in questions) / 60
+    coded = sum(points for points, _, kind in questions if kind == "coded")
+    row = next(line for line in guide.splitlines() if line.startswith(f"| {name[2:]}: "))
+    assert row.endswith(f"| {hours:.1f} | {coded} | {100 - coded} |")
+
+
+@every_set
 def test_the_student_notebook_is_plain(name):
     notebook = student(name)
     nbformat.validate(notebook)
