@@ -66,7 +66,7 @@ grade: $(STAMP)  ## grade notebooks (SUBMISSIONS=folder SET=1 SEED=2027 OUT=fold
 	@$(RUN) tools/grade.py "$(SUBMISSIONS)" \
 	  $(if $(SET),--set "$(SET)") $(if $(SEED),--seed "$(SEED)") \
 	  $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs "$(JOBS)") \
-	  $(if $(filter no,$(SANDBOX)),--no-sandbox)
+	  $(if $(filter no,$(SANDBOX)),--no-sandbox) || [ $$? -eq 1 ] # 1: finished, some files unreadable
 
 check-notebooks: $(STAMP)  ## fail if a notebook differs from a fresh export
 	@$(RUN) book/_ext/notebook_export.py --check

@@ -313,6 +313,25 @@ def test_the_student_notebook_is_plain(name):
     assert set(imports) <= chapters
 
 
+def test_the_set_up_cell_speaks_to_students(monkeypatch):
+    """Theirs is locked, so it must not ask them to edit it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    real, placeholder = "https://github.com/some/one", "https://github.com/an_owner/name"
+    cells = {url: assignments._setup(url, "main").source for url in (real, placeholder)}
+    for url, colab in ((placeholder, True), (placeholder, False), (real, False)):
+        if colab:
+            monkeypatch.setitem(sys.modules, "google.colab", object())
+        else:
+            monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+        with pytest.raises(SystemExit, match=r"(?s)pip install .*\[chapters\] @ git") as said:
+            exec(cells[url], {})
+        assert "your instructor" in str(said.value) and "set REPOSITORY" not in str(said.value)
+        assert ("make notebooks REPOSITORY=owner/name" in str(said.value)) == colab
+    monkeypatch.setattr(assignments, "SETUP", "other")
+    with pytest.raises(assignments.AssignmentError, match="no longer says"):
+        assignments._setup(real, "main")
+
+
 # --- The release and nbgrader ---
 
 
@@ -404,7 +423,7 @@ def test_a_broken_set_is_refused(message, tmp_path):
     else:
         text = old.sub(new, text)
     if message == "add up to 99":
-        text = text.replace("*14 points, about 45", "*13 points, about 45", 1)
+        text = text.replace("*14 points, ", "*13 points, ", 1)
     path = tmp_path / "ps1.md"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(assignments.AssignmentError, match=re.escape(message)):
@@ -474,3 +493,10 @@ def test_nbgrader_takes_the_course(released, tmp_path, monkeypatch):
         solved, untouched = (book.find_submission("ps1", who) for who in ("solved", "untouched"))
         assert (solved.score, solved.max_score, solved.needs_manual_grade) == (tests, 100, True)
         assert (untouched.score, untouched.needs_manual_grade) == (0, False)
+
+    assert api.generate_feedback("ps1", "solved")["success"]
+    page = (course / "feedback" / "solved" / "ps1" / "ps1.html").read_text(encoding="utf-8")
+    text = re.sub(r"<[^>]+>", "", page)
+    assert "def count_stories" in text
+    assert "HIDDEN TESTS" not in text
+    assert "def hidden" not in text

@@ -60,6 +60,26 @@ HEADING = re.compile(r"^## Question (\d+)\. (.+)$", re.MULTILINE)
 EFFORT = re.compile(r"^\*(\d+) points, about (\d+) minutes, (coded|by hand)\.\*$", re.MULTILINE)
 RUBRIC = re.compile(r"^- \((\d+)\) ", re.MULTILINE)
 TABLE = "<!-- points -->"
+# What the set-up cell says to a reader of a chapter, and to a student whose cell is locked.
+ADVICE = {
+    """\
+            "This copy of the book has no published address yet: set REPOSITORY in this cell to "
+            "the GitHub repository that you opened the notebook from, and run the cell again."
+""": """\
+            "This notebook does not know the course's repository. Ask your instructor for its "
+            "address, install the package in a cell of your own above this one, with "
+            '`%pip install "ntp_lite[chapters] @ git+ADDRESS"`, and run this cell again. '
+            "(Instructors: `make notebooks REPOSITORY=owner/name`, then `make assignments` again.)"
+""",
+    """\
+    raise SystemExit("Install the package first: `pip install -e .[chapters]` in the repository.")
+""": """\
+    raise SystemExit(
+        'Install the package first, `pip install "ntp_lite[chapters] @ git+ADDRESS"` with the '
+        "address of the course's repository (ask your instructor), and restart the kernel."
+    )
+""",
+}
 QUESTION = re.compile(r"(ps\d+)-q(\d+)-[a-z][a-z0-9-]*")
 PROBE = """
 def plain(value):
@@ -263,7 +283,12 @@ def _repository(config: Path) -> tuple[str, str]:
 
 
 def _setup(url: str, branch: str) -> NotebookNode:
+    """Return the chapters' set-up cell with messages for a student, who cannot edit the cell."""
     source = SETUP.format(url=url, ref=branch).rstrip()
+    for readers, students in ADVICE.items():
+        if source.count(readers) != 1:
+            raise AssignmentError(f"The chapters' set-up cell no longer says {readers!r}.")
+        source = source.replace(readers, students)
     return code_cell(source, {"export_tags": ["hide-input"]})
 
 
@@ -381,6 +406,7 @@ def nbgrader_config(seed: int) -> str:
 
     nbgrader generate_assignment ps1 --force   # writes release/ and the data base
     nbgrader autograde ps1                     # after submitted/STUDENT/ps1/ps1.ipynb were put here
+    nbgrader formgrader                        # hand grading
     nbgrader generate_feedback ps1
 
 The environment must be activated, because nbgrader calls its parts by name.
@@ -391,6 +417,12 @@ c.CourseDirectory.course_id = "ntp_{seed}"
 c.ClearSolutions.code_stub = {{"python": {CODE_STUB!r}}}
 c.ClearSolutions.text_stub = {TEXT_STUB!r}
 c.ExecutePreprocessor.timeout = 120
+# Feedback pages would show hidden tests.
+c.GenerateFeedback.preprocessors = [
+    "nbgrader.preprocessors.GetGrades",
+    "nbgrader.preprocessors.ClearHiddenTests",
+    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+]
 '''
 
 
