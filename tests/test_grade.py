@@ -86,8 +86,10 @@ def code(name: str, source: str, **marks) -> nbformat.NotebookNode:
 def tiny_master() -> nbformat.NotebookNode:
     answer, test = {"solution": True, "locked": False}, {"grade": True}
     proof = {"grade_id": "q3-proof", "grade": True, "solution": True, "points": 15}
+    heading = "## Question 1. Mean squares\n\nWrite `mean_square`."
     cells = [
         code("given", GIVEN),
+        nbformat.v4.new_markdown_cell(heading, metadata={"nbgrader": {"grade_id": "q1-text"}}),
         code("q1-code", SQUARE + "# KEEP-SOLUTION-SECRET", **answer),
         code("q1-test", SQUARE_TEST, points=10, **test),
         code("q2-code", TOTAL, **answer),
@@ -360,7 +362,7 @@ def batch(tmp_path_factory):
 
 def test_honest_work_gets_full_marks_in_the_middle_of_it_all(batch):
     found = batch[2]["Zoë Łukasz 山田"]
-    assert (found["points"], found["max"], found["pending"]) == (35, 35, 15)
+    assert (found["points"], found["max"], found["stray"]) == (35, 35, [])
     assert not any(found["said"].values())
 
 
@@ -469,9 +471,12 @@ def test_the_table_and_the_summary(batch):
     columns = [c for c in rows[0] if c.startswith("q")]
     assert columns[:3] == ["q1-test (max 10)", "q2-test (max 20)", "q4-test (max 5)"]
     assert columns[3:] == ["q3-proof (by hand, max 15)"]
+    assert list(rows[0])[-1] == "total (max 50)" and not any(row["total (max 50)"] for row in rows)
     names = {row["submission"]: row for row in rows}
     assert names["'=1+1"]["autograded (max 35)"] == "25"
-    assert names["Zoë Łukasz 山田"]["pending by hand (max)"] == "15"
+    for name in ("another set", "empty"):  # blanks, not 0
+        assert names[name].pop("status").startswith("not graded") and names[name].pop("submission")
+        assert not any(names[name].values())
     summary = (place / "out/summary.html").read_text(encoding="utf-8")
     graded = [record for record in found.values() if not record["refused"]]
     assert f"{len(graded)} of {len(found)} submissions graded" in summary
@@ -563,9 +568,11 @@ def test_a_record_holds_only_for_the_same_submission_master_and_limits(tmp_path)
         ("mixed", "mixes assignments (ps8 of seed 2027, ps9 of seed 2027)"),
         ("unmarked", "do not tell their set"),
         ("odd set", "no problem set ../../x with the seed 2027"),
+        ("no such set", "no problem set 9; there are ps1, ps2, ps3, ps4, ps5"),
     ],
 )
-def test_bad_input_is_one_clear_sentence(tmp_path, case, says):
+def test_bad_input_is_one_clear_sentence(tmp_path, case, says, monkeypatch):
+    monkeypatch.setattr(grade.subprocess, "run", None)  # no release is made
     other = submission()
     other.metadata.ntp_lite.assignment = "../../x" if case == "odd set" else "ps8"
     pair = {"a": other} if case == "odd set" else {"a": submission(), "b": other}
@@ -575,6 +582,7 @@ def test_bad_input_is_one_clear_sentence(tmp_path, case, says):
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "empty.ipynb")
     masters = {"no master": "missing.ipynb", "no instructor's": "empty.ipynb"}
     options = ["--master", str(tmp_path / masters[case])] if case in masters else []
+    options += ["--set", "9", "--seed", "2027"] if case == "no such set" else []
     folder = tmp_path / "nowhere" if case == "no folder" else folder
     named = "" if case == "nothing" else str(folder)
     with pytest.raises(grade.BadInputError) as error:
@@ -597,6 +605,127 @@ def test_the_command_ends_with_status_2_on_bad_input(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("grade: there is no folder")
     assert done.stderr.count("\n") == 1
+
+
+# --- What is graded by hand, and what the lecturer is told ---
+
+OPTIONS = ["--no-sandbox"] * NO_BWRAP
+
+
+def table(file: Path) -> dict[str, dict[str, str]]:
+    with open(file, encoding="utf-8-sig", newline="") as lines:
+        return {row["submission"]: row for row in csv.DictReader(lines)}
+
+
+def test_points_by_hand_are_read_kept_and_added_up(tmp_path):
+    proof = {"q3-proof": "My own"}
+    notebooks = {"Zoë": submission(**proof), "=2": submission(q1=WRONG, **proof)}
+    folder, out = make_folder(tmp_path, notebooks), tmp_path / "out"
+    sheet = out / "hand_grades.csv"
+    assert run(folder, out, *OPTIONS).returncode == 0
+    empty = {"q3-proof (max 15)": "", "comment": ""}
+    assert table(sheet) == {name: {"submission": name} | empty for name in ("Zoë", "'=2")}
+    page = (out / "feedback/Zoë.html").read_text()
+    assert "15 points more are given by hand." in page and "of 50 points" not in page
+    # As a spreadsheet may save it: another order, semicolons, a decimal comma, no UTF-8.
+    said = 'comment;q3-proof (max 15);submission\r\n"Très; <b>bien</b>";12,5;Zoë\r\n;;\'=2\r\n'
+    sheet.write_bytes(said.encode("cp1252"))
+    before = sheet.read_bytes()
+    assert run(folder, out, *OPTIONS).returncode == 0
+    assert sheet.read_bytes() == before
+    grades = table(out / "grades.csv")
+    assert grades["Zoë"]["q3-proof (by hand, max 15)"] == "12.5"
+    assert grades["Zoë"]["total (max 50)"] == "47.5" and grades["'=2"]["total (max 50)"] == ""
+    page = (out / "feedback/Zoë.html").read_text()
+    for text in ("47.5 of 50 points.", "12.5</strong> given by hand", "Très; &lt;b&gt;bien"):
+        assert text in page
+    assert "points more" not in page
+    # A late submission gets a row; one that was taken away keeps its own.
+    (folder / "Zoë.ipynb").rename(folder / "Łukasz.ipynb")
+    done = run(folder, out, *OPTIONS)
+    assert "in hand_grades.csv, but no submission: Zoë\n" in done.stdout
+    assert sheet.read_text(encoding="utf-8-sig").split() == (said + ";;Łukasz").split()
+    assert set(table(out / "grades.csv")) == {"Łukasz", "'=2"}
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("submission,q3-proof,comment\na,15.5,\n", "'15.5' for a in q3-proof is no number from 0"),
+        ("submission;q3-proof;comment\na;ten;\n", "'ten' for a in q3-proof is no number from 0 to"),
+        ("submission,q3-proof,comment\na,nan,\n", "'nan' for a in q3-proof is no number"),
+        ("submission,q3-proof,comment\na,-1,\n", "'-1' for a in q3-proof is no number"),
+        ("submission,q3-proof,bonus\na,1,2\n", "has the column 'bonus', unknown"),
+        ("submission,q3-proof,q3-proof (max 15)\na,1,2\n", "'q3-proof', unknown or a second time"),
+        ("submission,comment\na,good\n", "lacks the column 'q3-proof'"),
+        ("submission,q3-proof,comment\na,1,well, well\n", "more cells than columns"),
+        ("submission,q3-proof,comment\na,1,\na,2,\n", "a name twice"),
+        ("submission,q3-proof,comment\n,1,\n", "no name"),
+        ('submission,q3-proof,comment\na,1,"so\nb,2,\n', "is no table"),
+    ],
+)
+def test_a_mistake_in_the_points_by_hand_is_said_before_anything_is_done(tmp_path, text, says):
+    folder, out = make_folder(tmp_path, {"a": submission(), "b": submission()}), tmp_path / "out"
+    out.mkdir()
+    (out / "hand_grades.csv").write_text(text)
+    done = run(folder, out, *OPTIONS)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+    assert [p.name for p in out.iterdir()] == ["hand_grades.csv"]
+    assert (out / "hand_grades.csv").read_text() == text
+
+
+def test_text_in_cells_of_their_own_is_shown_and_missing_cells_are_named(tmp_path):
+    moved, beside, changed, blank, ours = (submission(**{"q3-proof": "My own"}) for _ in range(5))
+    fresh = nbformat.v4.new_markdown_cell("Retyped: **$a < b$**")
+    for notebook in (moved, beside, changed, blank):
+        proof = next(c for c in notebook.cells if c.metadata.nbgrader.grade_id == "q3-proof")
+        proof.source = "Your derivation here."
+        if notebook is moved:
+            notebook.cells[notebook.cells.index(proof)] = fresh
+        elif notebook is beside:
+            copied = nbformat.v4.new_markdown_cell("KEEP-SOLUTION-SECRET")  # from somebody's master
+            notebook.cells += [fresh, copied]
+        elif notebook is changed:
+            proof.cell_type, proof.source = "code", "Typed in a code cell"
+    copied = nbformat.v4.new_markdown_cell("## Question 1. Mean squares\nWrite  `mean_square`.")
+    ours.cells += [copied, nbformat.v4.new_markdown_cell(" ")]
+    names = ("moved", "beside", "changed", "blank", "ours")
+    notebooks = dict(zip(names, (moved, beside, changed, blank, ours), strict=True))
+    folder, out = make_folder(tmp_path, notebooks), tmp_path / "out"
+    assert run(folder, out, *OPTIONS).returncode == 0
+    status = {name: row["status"] for name, row in table(out / "grades.csv").items()}
+    lost, summary = "cells missing: q3-proof", (out / "summary.html").read_text()
+    assert status["moved"] == status["changed"] == lost and lost in summary
+    assert status["beside"] == "empty, but there is other text: q3-proof"
+    assert status["blank"] == status["ours"] == "graded"
+    pages = {name: (out / "feedback" / f"{name}.html").read_text() for name in names}
+    other = {name: page.partition("<h2>Other text in this notebook</h2>")[2] for name, page in
+             pages.items()}  # fmt: skip
+    assert "Retyped: **$a &lt; b$**" in other["moved"] and "Retyped" in other["beside"]
+    assert "KEEP-SOLUTION-SECRET" in other["beside"]
+    assert "Typed in a code cell" in other["changed"] and not other["blank"] + other["ours"]
+    assert "Left unanswered" not in pages["moved"] and "not found" in pages["moved"]
+    for name, page in pages.items():
+        assert ("15 points more are given by hand" in page) == (name != "blank"), name
+        assert "Each test gives all of its points or none." in page
+        assert "<h2>Question 1. Mean squares</h2>" in page and "<small>q1-test</small>" in page
+    assert ">left unanswered" in pages["blank"].replace("\n", "")
+    assert '<pre class="text">My own' in pages["ours"]
+
+
+def test_the_last_words_name_what_was_skipped_and_what_not_graded(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path, {"a": submission(), "b": "no notebook"})
+    (folder / "notes.pdf").write_text("")
+    (folder / ".DS_Store").write_text("")
+    done = run(folder, folder / "out", *OPTIONS)
+    assert done.returncode == 1
+    assert f"not a notebook, skipped: {folder / 'notes.pdf'}\n" in done.stdout
+    assert done.stdout.endswith("\nFinished. 1 of 2 submissions graded; not graded: b.\n")
+    assert "notebook/s, a" in done.stderr or "s/notebook, a" in done.stderr  # the bar: a is in work
+    assert done.stderr.count("better to grade as an ordinary user") == (os.getuid() == 0)
+    done = run(folder, folder / "out", *OPTIONS)
+    assert "1 of 2 submissions graded (1 of them in an earlier run); not graded: b." in done.stdout
+    assert done.stdout.count("skipped") == 1 and done.stdout.count(str(folder / "out")) == 1
 
 
 # --- What crosses the wall ---

@@ -12,8 +12,11 @@ attack on the kernel; memory that belongs to no process (files in memory). As ro
 files are shielded as well, but user namespaces stay open inside: grade as an ordinary user.
 Without bubblewrap a submission runs with the rights of whoever grades.
 
-Exit status: 0 all graded; 1 finished, but some files could not be graded; 2 nothing to grade, or
-no master; 130 interrupted (the same command goes on where it stopped).
+What a person grades is read from OUT/hand_grades.csv, which this command only ever adds rows to;
+all else in OUT is written anew.
+
+Exit status: 0 all graded; 1 finished, but some files could not be graded; 2 nothing to grade, no
+master, or a mistake in hand_grades.csv; 130 interrupted (the same command goes on from there).
 """
 
 import argparse
@@ -21,6 +24,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -29,14 +33,14 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from itertools import zip_longest
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from grade_mark import THREADS, Limits, NotGradedError, mark, plan, read_notebook
+from grade_mark import PLACEHOLDERS, THREADS, Limits, NotGradedError, mark, plan, read_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 HELPERS = [Path(__file__).with_name(f"grade_{part}.py").resolve() for part in ("mark", "sandbox")]
-PLACEHOLDERS = ("", "Your derivation here.")
 
 
 class BadInputError(Exception):
@@ -100,21 +104,22 @@ def record(name: str, steps: list[dict], messages: list[dict], seconds: float) -
     parts = []
     for step in steps:
         message = said.get(step["id"], refused or "Stopped before this cell.")
-        part = {"id": step["id"], "kind": step["kind"], "message": message, "max": step["points"]}
+        part = {key: step[key] for key in ("id", "kind", "title")}
+        part |= {"message": message, "max": step["points"]}
         if step["kind"] == "test":
             part["points"] = 0 if message else step["points"]
         elif step["kind"] != "given":
             part["source"] = sources.get(step["id"], "")
             part["blank"] = part["source"].strip() in PLACEHOLDERS
+            part["missing"] = not refused and step["id"] not in sources
         elif not message or refused:
             continue
         parts.append(part)
     tests = [part for part in parts if part["kind"] == "test"]
     return {
         "name": name, "refused": refused, "note": single.get("note", ""), "parts": parts,
-        "points": sum(part["points"] for part in tests), "max": sum(p["max"] for p in tests),
-        "pending": sum(s["points"] for s in steps if s["kind"] in ("answer", "text")),
-        "seconds": round(seconds, 1),
+        "stray": single.get("stray", []), "points": sum(part["points"] for part in tests),
+        "max": sum(part["max"] for part in tests), "seconds": round(seconds, 1),
     }  # fmt: skip
 
 
@@ -129,6 +134,10 @@ def grade_all(todo: dict[str, Path], done: int, master: dict, args, command, kee
     context.set_forkserver_preload(["numpy", "IPython", "psutil", *sorted(used)])
     steps, limits, queue, active = plan(master), args.limits, list(todo), {}
     bar = tqdm(total=len(todo) + done, initial=done, unit="notebook", desc="grading")
+
+    def in_work():
+        bar.set_postfix_str(", ".join(name for name, *_ in active.values()))
+
     with bar:
         try:
             while queue or active:
@@ -140,6 +149,7 @@ def grade_all(todo: dict[str, Path], done: int, master: dict, args, command, kee
                     process.start()
                     theirs.close()
                     active[ours] = (name, process, time.monotonic(), [])
+                    in_work()
                 ready = wait(list(active), timeout=1)
                 for pipe in list(active):
                     name, process, since, messages = active[pipe]
@@ -157,6 +167,7 @@ def grade_all(todo: dict[str, Path], done: int, master: dict, args, command, kee
                         messages.append({"failed": "the grader's own process ended early"})
                     keep(name, record(name, steps, messages, seconds))
                     bar.update()
+                    in_work()
         finally:
             for _, process, _, _ in active.values():
                 stop(process)
@@ -171,32 +182,40 @@ def stop(process) -> None:
             process.join(2)
 
 
-def find_submissions(place: str) -> dict[str, Path]:
-    """Return the notebooks of a folder and its sub-folders, each with a name of its own."""
+def find_submissions(place: str) -> tuple[dict[str, Path], list[Path]]:
+    """Return the notebooks of a folder and its sub-folders by their names, and other files."""
     folder = Path(place)
     if not place:  # what `make grade` hands on when it is given none; not this folder
         raise BadInputError("name the folder with the notebooks (SUBMISSIONS=folder)")
     if not folder.is_dir():
         raise BadInputError(f"there is no folder {folder}: name the folder with the notebooks")
-    found = {}
+    found, others = {}, []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if path.suffix.lower() == ".ipynb" and not hidden and not path.is_dir():
+        if path.is_dir() or any(part.startswith(".") for part in inside.parts):
+            continue
+        if path.suffix.lower() != ".ipynb":
+            others.append(path)
+        else:
             name = "__".join(inside.with_suffix("").parts)
             if len(os.fsencode(name)) > 200:  # its feedback must be a file, too
                 name = f"{name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
             found[name if name not in found else f"{name}{path.suffix}"] = path
     if not found:
         raise BadInputError(f"the folder {folder} holds no notebooks (*.ipynb)")
-    return found
+    return found, others
 
 
 def find_master(args, files: dict[str, Path]) -> tuple[Path, dict]:
     """Return the instructor's notebook; where it is not named, ask the submissions which one."""
     path = args.master
     if path is None:
+        known = sorted(p.stem for p in ROOT.glob("book/assignments/ps*.md"))
         wanted = (args.set and f"ps{args.set.removeprefix('ps')}", args.seed and str(args.seed))
+        if args.set and wanted[0] not in known:
+            raise BadInputError(
+                f"there is no problem set {args.set:.40}; there are {', '.join(known)}"
+            )
         marks = set()
         for file in files.values():
             try:
@@ -213,7 +232,7 @@ def find_master(args, files: dict[str, Path]) -> tuple[Path, dict]:
         if None in next(iter(marks)):
             raise BadInputError("the notebooks do not tell their set; name SET= and SEED=")
         name, seed = marks.pop()
-        if not re.fullmatch(r"ps\d+", name) or not re.fullmatch(r"\d+", seed):
+        if name not in known or not re.fullmatch(r"\d+", seed):
             raise BadInputError(f"there is no problem set {name:.40} with the seed {seed:.40}")
         path = ROOT / "dist" / "assignments" / seed / "instructor" / f"{name}.ipynb"
         if not path.is_file():
@@ -245,29 +264,103 @@ def write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def write_results(out: Path, title: str, records: list[dict], steps: list[dict], how: str) -> None:
+def shown(name: str) -> str:
+    """Return a submission's name as it stands in the tables: valid text, no formula."""
+    name = name.encode(errors="backslashreplace").decode()
+    return f"'{name}" if name[0] in "=+-@" else name
+
+
+def write_table(path: Path, rows: list[list], delimiter: str = ",") -> None:
+    """Write a CSV file for spreadsheets: the mark at its beginning tells Excel that it is UTF-8."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows(rows)
+    write(path, "\ufeff" + text.getvalue())
+
+
+def hand_grades(path: Path, steps: list[dict], names: list[str]) -> dict[str, dict]:
+    """Return the points and comments entered by hand; add rows for new submissions, no more."""
+    most = {s["id"]: s["points"] for s in steps if s["kind"] != "test" and s["points"]}
+    rows = [["submission", *(f"{name} (max {most[name]:g})" for name in most), "comment"]]
+    found, delimiter = {}, ","
+    if path.is_file():
+        data = path.read_bytes()
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", "replace")  # what Excel calls plain CSV
+        delimiter = max(",;\t", key=(text.splitlines() or [""])[0].count)
+        lines = io.StringIO(text, newline="")
+        try:
+            rows = list(csv.reader(lines, delimiter=delimiter, strict=True)) or rows
+        except csv.Error as error:
+            raise BadInputError(f"{path} is no table: {error}") from None
+    columns = [title.split(" (max")[0].strip() for title in rows[0]]
+    for name in columns:
+        if name and (name not in ("submission", "comment", *most) or columns.count(name) > 1):
+            raise BadInputError(f"{path} has the column {name!r}, unknown or a second time")
+    if lost := [name for name in ("submission", *most) if name not in columns]:
+        raise BadInputError(f"{path} lacks the column {lost[0]!r}")
+    for row in rows[1:]:
+        cells = [(c, v) for c, v in zip_longest(columns, row, fillvalue="") if v.strip()]
+        entry = dict(cells)
+        name = entry.pop("submission", "")
+        if cells and (not name or name in found or "" in entry):
+            problem = "more cells than columns" if "" in entry else "no name or a name twice"
+            raise BadInputError(f"{path} has a row with {problem}: {', '.join(row):.80}")
+        for column in entry.keys() & most.keys():
+            value = entry[column]
+            try:
+                entry[column] = float(value.replace(",", "."))
+            except ValueError:
+                entry[column] = math.nan
+            if not 0 <= entry[column] <= most[column]:
+                raise BadInputError(f"{path}: {value!r} for {name} in {column} is no number from "
+                                    f"0 to {most[column]:g}")  # fmt: skip
+        found |= {name: entry} if cells else {}
+    new = [name for name in map(shown, names) if name not in found]
+    if new:
+        rows += [[name if c == "submission" else "" for c in columns] for name in new]
+        write_table(path, rows, delimiter)
+    return found
+
+
+def write_results(out, title, records, steps, grades, how) -> None:
     """Write grades.csv, a feedback page for each student and the summary."""
     from jinja2 import Environment, FileSystemLoader
 
     tests = [s for s in steps if s["kind"] == "test"]
-    hand = [s for s in steps if s["kind"] in ("answer", "text") and s["points"]]
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(["submission", "status", *(f"{t['id']} (max {t['points']:g})" for t in tests),
-                    f"autograded (max {sum(t['points'] for t in tests):g})",
-                    *(f"{h['id']} (by hand, max {h['points']:g})" for h in hand),
-                    "pending by hand (max)"])  # fmt: skip
+    hand = [s for s in steps if s["kind"] != "test" and s["points"]]
+    top = sum(t["points"] for t in tests)
+    whole = top + sum(h["points"] for h in hand)
+    table = [["submission", "status", *(f"{t['id']} (max {t['points']:g})" for t in tests),
+              f"autograded (max {top:g})",
+              *(f"{h['id']} (by hand, max {h['points']:g})" for h in hand),
+              f"total (max {whole:g})"]]  # fmt: skip
     for r in records:
-        name = "'" + r["name"] if r["name"][0] in "=+-@" else r["name"]  # no spreadsheet formula
-        points = {p["id"]: p.get("points") for p in r["parts"]}
-        status = f"not graded: {r['refused']}" if r["refused"] else "graded"
-        row = [name, status, *(f"{points[t['id']]:g}" for t in tests), f"{r['points']:g}"]
-        table.writerow([*row, *("" for _ in hand), f"{r['pending']:g}"])
-    write(out / "grades.csv", "\ufeff" + text.getvalue())  # the mark tells Excel that it is UTF-8
+        entry = grades.get(shown(r["name"]), {})
+        for p in r["parts"]:
+            p["hand"] = entry.get(p["id"])
+        parts = {p["id"]: p for p in r["parts"]}
+        by_hand = [parts[h["id"]] for h in hand]
+        given = [p["hand"] for p in by_hand if p["hand"] is not None]
+        r["comment"], r["given"] = entry.get("comment", ""), sum(given) if given else None
+        complete = not r["refused"] and len(given) == len(hand)
+        r["total"] = r["points"] + sum(given) if complete else None
+        lost = [p["id"] for p in r["parts"] if p.get("missing")]
+        empty = [p["id"] for p in by_hand if p["blank"] and r["stray"] and not p["missing"]]
+        said = {"cells missing": lost, "empty, but there is other text": empty}
+        r["status"] = "; ".join(f"{what}: {', '.join(ids)}" for what, ids in said.items() if ids)
+        r["status"] = f"not graded: {r['refused']}" if r["refused"] else r["status"] or "graded"
+        points = [*(parts[t["id"]]["points"] for t in tests), r["points"]]
+        points = [None for _ in points] if r["refused"] else points
+        points += [*(p["hand"] for p in by_hand), r["total"]]
+        cells = ["" if p is None else f"{p:g}" for p in points]
+        table.append([shown(r["name"]), r["status"], *cells])
+    write_table(out / "grades.csv", table)
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     page = pages.get_template("grade_pages.html.j2")
     for r in records:
-        html = page.render(kind="feedback", title=title, r=r)
+        html = page.render(kind="feedback", title=title, r=r, whole=whole)
         write(out / "feedback" / f"{r['name']}.html", html)
     graded = [r for r in records if not r["refused"]]
     shares = [100 * r["points"] / r["max"] for r in graded if r["max"]]
@@ -276,9 +369,10 @@ def write_results(out: Path, title: str, records: list[dict], steps: list[dict],
     for t in tests:
         parts = [p for r in graded for p in r["parts"] if p["id"] == t["id"]]
         full = sum(not part["message"] for part in parts)
-        rates.append((t["id"], t["points"], full, 100 * full / len(graded) if graded else 0))
+        rates.append((t, full, 100 * full / len(graded) if graded else 0))
     html = page.render(kind="summary", title=title, records=records, graded=graded, bins=bins,
-                       rates=rates, hand=hand, how=how, shares=sorted(shares))  # fmt: skip
+                       rates=rates, hand=hand, how=how, whole=whole,
+                       shares=sorted(shares))  # fmt: skip
     write(out / "summary.html", html)
 
 
@@ -306,7 +400,7 @@ def parse(argv: list[str] | None):
 def main(argv: list[str] | None = None) -> int:
     """Grade and return the exit status."""
     args = parse(argv)
-    files = find_submissions(args.submissions)
+    files, others = find_submissions(args.submissions)
     path, master = find_master(args, files)
     ours = master["ntp_lite"]
     home = ROOT / "dist" / "grades" / str(ours.get("seed", "seed"))
@@ -316,31 +410,43 @@ def main(argv: list[str] | None = None) -> int:
     if command is None:
         how = (f"WITHOUT a sandbox ({how}): only the limits on time and memory hold. A submission "
                "runs with your rights: it can read your files and use the network.")  # fmt: skip
+    steps, sheet = plan(master), out / "hand_grades.csv"
+    grades = hand_grades(sheet, steps, list(files))  # before all else, and never written after
     print(f"Submissions run {how}", file=sys.stderr)
+    if not os.getuid():
+        print("You are root: it is better to grade as an ordinary user.", file=sys.stderr)
     keys = {name: key(name, file, path, args, command) for name, file in files.items()}
     places = {name: out / "records" / f"{keys[name]}.json" for name in files}
     done = {name: json.loads(p.read_text()) for name, p in places.items() if p.is_file()}
-    resumed, todo = len(done), {name: file for name, file in files.items() if name not in done}
+    todo = {name: file for name, file in files.items() if name not in done}
+    resumed = sum(not r["refused"] for r in done.values())
 
     def keep(name: str, result: dict) -> None:
         done[name] = result
         write(places[name], json.dumps(result))
 
     try:
-        grade_all(todo, resumed, master, args, command, keep)
+        grade_all(todo, len(done), master, args, command, keep)
     except KeyboardInterrupt:
         print(f"\nInterrupted: {len(done)} of {len(files)} submissions are graded and kept; the "
               "same command goes on from here.", file=sys.stderr)  # fmt: skip
         return 130
     records = [done[name] for name in files]
     title = f"{ours.get('assignment', path.stem)}, cohort {ours.get('seed', '?')}"
-    write_results(out, title, records, plan(master), how)
+    write_results(out, title, records, steps, grades, how)
     odd = [r for r in records if r["refused"]]
+    said = [f"  not graded: {r['name']}: {r['refused']}" for r in odd]
+    if others := [str(p) for p in others if not p.resolve().is_relative_to(out.resolve())]:
+        said.append(f"not a notebook, skipped: {', '.join(others)}")
+    if lost := grades.keys() - set(map(shown, files)):
+        said.append(f"in {sheet.name}, but no submission: {', '.join(sorted(lost))}")
+    said.append(f"Results: {out}/grades.csv, summary.html and feedback/; enter what you grade by "
+                f"hand in {sheet.name} and run this again.")  # fmt: skip
     before = f" ({resumed} of them in an earlier run)" if resumed else ""
-    print(f"{len(records) - len(odd)} of {len(records)} submissions graded{before}.")
-    for r in odd:
-        print(f"  not graded: {r['name']}: {r['refused']}".encode(errors="replace").decode())
-    print(f"Results: {out}/grades.csv, summary.html and feedback/")
+    names = "; not graded: " + ", ".join(r["name"] for r in odd) if odd else ""
+    said.append(f"Finished. {len(records) - len(odd)} of {len(records)} submissions graded{before}"
+                f"{names}.")  # fmt: skip
+    print("\n".join(said).encode(errors="replace").decode())
     return 1 if odd else 0
 
 

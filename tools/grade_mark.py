@@ -25,8 +25,10 @@ import grade_sandbox
 import psutil
 from grade_sandbox import Peer, Stopped
 
+TITLE = re.compile(r"^##+ +(.+?) *$", re.MULTILINE)
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS", re.DOTALL)
 FILE_BYTES = 20 * 2**20  # the largest notebook that is read
+PLACEHOLDERS = ("", "Your derivation here.")
 PROCESSES = 128  # processes and threads of one submission
 # One thread a process: the submissions run side by side.
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
@@ -75,10 +77,16 @@ def read_notebook(path: Path) -> dict:
 
 def plan(master: dict) -> list[dict]:
     """Return what to do with each of the master's cells: `given`, `answer`, `text` or `test`."""
-    steps = []
+    steps, title = [], ""
     for number, cell in enumerate(master["cells"]):
         marks = cell["nbgrader"]
-        step = {"id": marks.get("grade_id") or f"cell-{number}", "source": cell["source"]}
+        if cell["type"] == "markdown" and not marks.get("solution"):
+            title = (TITLE.findall(cell["source"]) or [title])[-1]
+        step = {
+            "title": title,
+            "id": marks.get("grade_id") or f"cell-{number}",
+            "source": cell["source"],
+        }
         step["points"] = marks.get("points") or 0 if marks.get("grade") else 0
         if marks.get("solution"):
             step["kind"] = "answer" if cell["type"] == "code" else "text"
@@ -106,6 +114,22 @@ def match(master: dict, steps: list[dict], submission: dict) -> dict[str, list[s
     if not any(found.values()):
         raise NotGradedError("has none of the cells in which this problem set's answers stand")
     return found
+
+
+def stray(master: dict, steps: list[dict], submission: dict) -> list[str]:
+    """Return the texts that stand in cells of the student's own, or in ones of a changed type."""
+    given = [c["source"] for c in master["cells"] if not c["nbgrader"].get("solution")]
+    given = {" ".join(text.split()) for text in [*given, *PLACEHOLDERS]}
+    known = {c["nbgrader"].get("grade_id"): c["type"] for c in master["cells"]}
+    answers = {step["id"] for step in steps if step["kind"] in ("answer", "text")}
+    texts = []
+    for cell in submission["cells"]:
+        name = str(cell["nbgrader"].get("grade_id"))
+        changed = name in answers and known[name] != cell["type"]
+        own = cell["type"] != "code" and name not in known
+        if (own or changed) and " ".join(cell["source"].split()) not in given:
+            texts.append(cell["source"])
+    return texts
 
 
 def fixed_text(message: ast.expr | None) -> str:
@@ -376,8 +400,8 @@ def mark(report, path: str, master: dict, command: list[str] | None, limits: Lim
     except NotGradedError as error:
         report.send({"refused": str(error)})
         return
-    answers = {name: "\n\n".join(parts) for name, parts in found.items()}
-    report.send({"sources": answers})
+    answers = {name: "\n\n".join(parts) for name, parts in found.items() if parts}
+    report.send({"sources": answers, "stray": stray(master, steps, submission)})
     given = {cell["source"].strip() for cell in master["cells"]} | {""}
     own = [c for c in submission["cells"] if c["type"] == "code" and not c["nbgrader"]]
     if count := sum(c["source"].strip() not in given for c in own):
