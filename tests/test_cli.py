@@ -156,7 +156,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-u", "-m", "ntp_lite", "fit", "primer", "--contexts", "60",
                "--optimizer", "adam", "--lr", "1e-3", "--steps", "10000000"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(Path(ntp.__file__).parents[1])}
+    # A script that runs in the background has SIGINT ignored, and its children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     assert process.stderr is not None
     shown = ""
     while "excess_loss=" not in shown:  # the bar: training has begun

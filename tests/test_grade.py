@@ -525,12 +525,15 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path):
     command = [sys.executable, str(ROOT / "tools/grade.py"), str(folder), "--out", str(out)]
     command += ["--master", str(tmp_path / "master.ipynb"), "--jobs", "1", "--cell-seconds", "900"]
     command += ["--notebook-seconds", "900"] + ["--no-sandbox"] * NO_BWRAP
+    # A script that runs in the background has SIGINT ignored, and its children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     until = time.monotonic() + 120
     while len(list(out.glob("records/*.json"))) < 2 and time.monotonic() < until:
         time.sleep(0.1)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the whole group
-    said = running.communicate()[1]
+    said = running.communicate(timeout=120)[1]
     assert running.returncode == 130 and "2 of 3 submissions are graded and kept" in said, said
     assert not (out / "grades.csv").exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("records/*.json")}

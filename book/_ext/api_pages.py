@@ -19,6 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 
 EXPORTED_MODULES = ("plots",)
 UNDERLINE = re.compile(r"^\s*-{3,}\s*$")
+ENTRY = re.compile(r"^([a-z_]\w*(?:, \w+)*) : ")  # an argument or a field, and what it is
 
 
 def public_names(module: str) -> list[str]:
@@ -82,7 +83,7 @@ def to_restructured_text(lines: list[str]) -> list[str]:
             state, section = "prose", True
         elif not line.strip():
             out.append("")
-            state = "prose" if state == "doctest" else state
+            state = "prose" if state in ("doctest", "entry") else state
         elif line.startswith(">>>") or state == "doctest":
             out.append(line)
             state = "doctest"
@@ -91,12 +92,18 @@ def to_restructured_text(lines: list[str]) -> list[str]:
             out.append(f"* **{name}** : {escape(text)}" if colon else f"* {escape(line)}")
         elif section:
             out.append(f"  {escape(line.strip())}")
+        elif entry := ENTRY.match(line):
+            out += [] if state == "entry" else [""]
+            out.append(f"* **{entry[1]}** : {escape(line[entry.end() :])}")
+            state = "entry"
+        elif state == "entry" and line.startswith("    "):
+            out.append(f"  {escape(line.strip())}")
         elif line.startswith("    "):
             out += [] if state == "display" else ["", "::", ""]
             out.append(line)
             state = "display"
         else:
-            out += [""] if state == "display" else []
+            out += [""] if state in ("display", "entry") else []
             out.append(escape(line))
             state = "prose"
     return [*out, ""]
