@@ -168,11 +168,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             add("--tol", type=float, default=tol, help="relative gap")
         if run is fit_command:
             add("--model", choices=("ufm", "transformer"), default="ufm", help="what is trained")
-            add(
-                "--resume",
-                action="store_true",
-                help="go on from FILE, as it was begun: ridge, steps, ...",
-            )
+            add("--resume", action="store_true", help="go on from FILE, with its options")
             add("--optimizer", default="lbfgs", help="lbfgs, adam, adamw or sgd")
             add("--device", default="auto", help="cpu or cuda; auto takes what there is")
             add("--d", type=int, default=128, help="dimension of the embeddings")
