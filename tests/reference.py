@@ -258,3 +258,9 @@ def mp_excess_loss(L, N, digits=60):
                     p = mpmath.mpf(int(c)) / size
                     total += mpmath.mpf(int(c)) / n * (mpmath.log(p) - x + log_sum)
         return total
+
+
+def verdict(checker, answer, capsys) -> tuple[bool, str]:
+    """What an exercise checker returns, and what it prints."""
+    right = checker(answer)
+    return right, capsys.readouterr().out

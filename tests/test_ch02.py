@@ -116,12 +116,6 @@ def test_likely_mistakes_get_their_hint(checker, answer, hint, capsys):
     assert hint in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("checker", [checker for checker, _ in RIGHT])
-def test_stubs_only_remind(checker, capsys):
-    assert not checker(lambda *arguments: ...)
-    assert "replace" in capsys.readouterr().out
-
-
 # --- Theorems ------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from reference import verdict
 from scipy import optimize
 
 import ntp_lite as ntp
@@ -192,23 +193,12 @@ def test_scrambled_counts_move_only_the_in_support_part():
 # --- Checkers ---------------------------------------------------------------------------------
 
 
-def verdict(checker, answer, capsys):
-    right = checker(answer)
-    return right, capsys.readouterr().out
-
-
 def centred(A, S):
     return S * (A - (S * A).sum(axis=0) / S.sum(axis=0))
 
 
 def log_of(N):
     return np.log(np.where(N > 0, N, 1.0))
-
-
-@pytest.mark.parametrize("checker", [checks.ch06.project, checks.ch06.in_support])
-def test_stubs_only_remind(checker, capsys):
-    right, text = verdict(checker, lambda *args: ..., capsys)
-    assert not right and "replace the ..." in text
 
 
 @pytest.mark.parametrize(

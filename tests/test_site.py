@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIXTURE = ROOT / "tests" / "fixtures" / "book"
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
+import api_pages  # noqa: E402
 import notebook_export  # noqa: E402
 import ntp_book  # noqa: E402
 
@@ -184,3 +185,10 @@ def test_changed_number_fails_nbval(site, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "0.668" in result.stdout
+
+
+def test_the_api_page_makes_a_list_of_arguments():
+    lines = ["name : of one", "    and more of it.", "other : two.", "", "Prose, then", "", "    x"]
+    made = api_pages.to_restructured_text(lines)
+    assert made[1:4] == ["* **name** : of one", "  and more of it.", "* **other** : two."]
+    assert made.count("::") == 1  # what is indented after prose is still a display

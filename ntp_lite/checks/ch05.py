@@ -67,7 +67,7 @@ def path_alignment(answer: Callable[..., Any]) -> bool:
         value = value_of(answer, L.copy(), P.copy(), PI.copy())
     except NoAnswerError as reason:
         return say(False, str(reason))
-    right = compare_quietly(value, inner / (operator * nuclear))
+    right = _compare_quietly(value, inner / (operator * nuclear))
     if not right:
         return compare(
             value,
@@ -94,7 +94,7 @@ def path_alignment(answer: Callable[..., Any]) -> bool:
     # An overflow is what this second try looks for: its warning would say nothing new.
     with np.errstate(all="ignore"):
         try:
-            stable = compare_quietly(value_of(answer, large.copy(), P.copy(), PI.copy()), expected)
+            stable = _compare_quietly(value_of(answer, large.copy(), P.copy(), PI.copy()), expected)
         except NoAnswerError:
             stable = False
     if not stable:
@@ -106,7 +106,7 @@ def path_alignment(answer: Callable[..., Any]) -> bool:
     return say(True, "one on the path, less elsewhere, and stable for large logits.")
 
 
-def compare_quietly(value: Any, expected: float) -> bool:
+def _compare_quietly(value: Any, expected: float) -> bool:
     """Is `value` the number expected? Prints nothing."""
     try:
         array = np.asarray(value, dtype=np.float64)
