@@ -37,10 +37,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test,dev,teach]"
 	@touch $(STAMP)
 
-# One thread: the matrices are small, and two threads that wait for each other take twice the time.
+# The site and its notebooks are made side by side. One thread each: the matrices are small, and two
+# threads that wait for each other take twice the time.
 book: $(STAMP)  ## execute every chapter, build the site into _build/html
-	@$(RUN) book/_ext/notebook_export.py
-	@OMP_NUM_THREADS=1 .venv/bin/jupyter-book build . -W -n --keep-going --quiet
+	@export OMP_NUM_THREADS=1; status=0; \
+	$(RUN) book/_ext/notebook_export.py & \
+	.venv/bin/jupyter-book build . -W -n --keep-going --quiet || status=1; \
+	wait $$! || status=1; \
+	exit $$status
+	@rm -rf _build/html/notebooks && cp -R book/notebooks _build/html/notebooks
 	@echo "The book is at $$(pwd)/_build/html/index.html"
 
 test: $(STAMP)  ## run the unit tests, then execute every chapter's notebook

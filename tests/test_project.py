@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -105,6 +107,28 @@ def test_readme_commands_exist():
     assert {"book", "test"} <= commands
     for command in commands:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), f"make {command}"
+
+
+@pytest.mark.parametrize(("export", "site"), [(0, 0), (1, 0), (0, 1)])
+def test_make_book_fails_when_a_half_of_it_fails(tmp_path, export, site):
+    """The site and its notebooks are made side by side; neither failure may be lost."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    tools = tmp_path / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    (tmp_path / "book" / "notebooks").mkdir(parents=True)
+    (tmp_path / "_build" / "html").mkdir(parents=True)
+    for name, script in (
+        ("python", f"sleep 0.5; touch book/notebooks/new.ipynb; exit {export}"),  # the slower one
+        ("jupyter-book", f"exit {site}"),
+    ):
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+    (tmp_path / ".venv" / ".ntp_lite_installed").touch()
+    result = subprocess.run(["make", "book"], cwd=tmp_path, capture_output=True, check=False)
+    assert (result.returncode == 0) == (export == site == 0), result.stderr
+    copied = (tmp_path / "_build" / "html" / "notebooks" / "new.ipynb").exists()
+    assert copied == (result.returncode == 0)
 
 
 def test_address_of_the_repository_stands_in_one_place():

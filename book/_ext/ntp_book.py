@@ -28,6 +28,7 @@ from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
 CHAPTER = re.compile(r"(?:^|/)(\d\d)_\w+$")
+CACHE = ".jupyter_cache"
 CACHED = ("ntp_lite/**/*.py", "ntp_lite/data/*.txt", "constraints.txt")
 
 
@@ -84,7 +85,8 @@ def configure(app: Sphinx, config: Config) -> None:
         config.html_baseurl = site
     key = execution_key(Path(app.srcdir))
     config.ntp_execution_key = key
-    config.nb_execution_cache_path = str(Path(app.outdir).parent / ".jupyter_cache" / key)
+    if config.nb_execution_mode != "off":  # the export executes nothing, and must not depend on it
+        config.nb_execution_cache_path = str(Path(app.outdir).parent / CACHE / key)
 
 
 def disable_thebe(app: Sphinx, config: Config) -> None:
@@ -96,7 +98,7 @@ def disable_thebe(app: Sphinx, config: Config) -> None:
 def drop_stale_caches(app: Sphinx) -> None:
     """Delete the caches of earlier states of the package."""
     cache = Path(app.config.nb_execution_cache_path)
-    if app.builder.format == "html" and cache.parent.is_dir():
+    if cache.parent.name == CACHE and cache.parent.is_dir():
         for other in cache.parent.iterdir():
             if other.name != cache.name:
                 shutil.rmtree(other, ignore_errors=True)
@@ -177,12 +179,7 @@ def add_buttons(
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
-    """Copy the notebooks beside the pages; after warnings, forget the pages that were read."""
-    if app.builder.format == "html" and error is None:
-        target = Path(app.outdir) / "notebooks"
-        target.mkdir(exist_ok=True)
-        for notebook in sorted(Path(app.srcdir).glob("book/notebooks/*.ipynb")):
-            shutil.copyfile(notebook, target / notebook.name)
+    """After warnings, forget the pages that were read."""
     if error is not None or app._warncount:
         (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
 
