@@ -72,7 +72,7 @@ def row(stored: dict[str, Any]) -> dict[str, Any]:
         "final excess": history["excess_loss"][-1],
         **{name: history[name][-1] for name in shown},
         "collapse": history["collapse"][-1],
-        "|G|_op": history["operator_norm"][-1],
+        "operator_norm": history["operator_norm"][-1],
         "alignment": history["alignment"][-1],
     }
 

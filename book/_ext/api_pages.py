@@ -48,9 +48,13 @@ class ModuleApi(SphinxDirective):
         lines = ["```{eval-rst}"]
         for name in public_names(self.arguments[0]):
             scope, _, last = name.rpartition(".")
-            kind = inspect.isclass(getattr(importlib.import_module(scope), last))
+            value = getattr(importlib.import_module(scope), last)
+            kind = inspect.isclass(value)
             lines += [f".. auto{'class' if kind else 'function'}:: {name}"]
             lines += ["   :members:"] if kind else []
+            # Its docstring tells the fields; Python's "Alias for field number 0" would not.
+            fields = getattr(value, "_fields", ())
+            lines += [f"   :exclude-members: {', '.join(fields)}"] if fields else []
             lines += [""]
         if len(lines) == 1:
             raise self.error(f"ntp_lite exports nothing from its module {self.arguments[0]!r}")

@@ -93,6 +93,8 @@ def disable_thebe(app: Sphinx, config: Config) -> None:
     """Silence an extension that Jupyter Book always loads, and whose scripts no page needs."""
     for listeners in app.events.listeners.values():
         listeners[:] = [x for x in listeners if not x.handler.__module__.startswith("sphinx_thebe")]
+    styles = app.registry.css_files  # its own is linked, but no longer copied
+    styles[:] = [(name, more) for name, more in styles if "thebe" not in name]
 
 
 def drop_stale_caches(app: Sphinx) -> None:

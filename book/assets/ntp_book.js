@@ -20,17 +20,34 @@ function markWide() {
     const drawn = formula.querySelector("mjx-container");
     if (!line || !drawn) return;
     fit(drawn, line.clientWidth);
-    formula.classList.remove("wide");
+    formula.classList.remove("wide", "scrolls");
     formula.classList.toggle("wide", drawn.getBoundingClientRect().width > line.clientWidth);
   });
-  const boxes = "span.math.wide, div.math mjx-container, div.math, .cell_output pre, .pst-scrollable-table-container";
+  const boxes = "span.math.wide, div.math mjx-container, div.math, .cell_input pre, .cell_output pre, .pst-scrollable-table-container";
   document.querySelectorAll(boxes).forEach((box) => {
     const more = () => box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
     box.classList.toggle("scrolls", more());
     box.onscroll = () => box.classList.toggle("scrolls", more());
   });
 }
+// A full stop after a formula, or a bracket before it, stays with it: a line may else end between.
+function keepPunctuation() {
+  document.querySelectorAll("span.math").forEach((formula) => {
+    const [before, after] = [formula.previousSibling, formula.nextSibling];
+    const text = (node) => (node && node.nodeType === Node.TEXT_NODE ? node.data : "");
+    const opening = /[(\[]*$/.exec(text(before))[0];
+    const closing = /^[.,;:!?)\]]*/.exec(text(after))[0];
+    if (!opening && !closing) return;
+    if (opening) before.data = before.data.slice(0, -opening.length);
+    if (closing) after.data = after.data.slice(closing.length);
+    const together = document.createElement("span");
+    together.className = "together";
+    formula.replaceWith(together);
+    together.append(opening, formula, closing);
+  });
+}
 window.addEventListener("load", () => {
+  keepPunctuation();
   const typeset = window.MathJax && window.MathJax.startup && window.MathJax.startup.promise;
   Promise.resolve(typeset).then(markWide);
   window.addEventListener("resize", markWide);
