@@ -89,7 +89,8 @@ bench: $(STAMP)  ## measure against other solvers; fails if a result is wrong
 	done
 
 serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
-	@$(RUN) -m http.server $(PORT) --directory _build/html
+	@$(RUN) -m http.server $(PORT) --directory _build/html || \
+	  { echo "If port $(PORT) is taken, try make serve PORT=8001." >&2; exit 1; }
 
 clean:  ## remove what was built
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis

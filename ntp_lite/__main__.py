@@ -96,7 +96,7 @@ def report_command(o: argparse.Namespace, labels: SoftLabels, vocab: Vocabulary)
     logits["L_in"] = in_support_logits(labels).toarray()
     objectives = {"primal value": [r.certificate.primal for r in path]}
     page = Template(REPORT.read_text("utf-8"), autoescape=True).render(
-        text=o.text, statistics=_statistics(labels), margin=margin, path=path, concepts=concepts,
+        o=o, statistics=_statistics(labels), margin=margin, path=path, concepts=concepts,
         collapse=support_collapse(path[-1].L, labels), spectrum=_png(plots.spectrum, logits),
         words=_png(plots.heat_map, cosine_similarity(W[words].T), word_names, word_names, limit=1),
         contexts=_png(plots.heat_map, cosine_similarity(H[:, contexts]), names, names, limit=1),
