@@ -46,6 +46,8 @@ WRONG = [
     (ch01.two_token_contexts, (39, 15), "two slips"),
     (ch01.two_token_contexts, (40, 14), "not tokens"),
     (ch01.two_token_contexts, (14, 38), "n comes first"),
+    (ch01.two_token_contexts, (38, 13), "m is not"),
+    (ch01.two_token_contexts, (37, 14), "n is not"),
     (
         ch01.soft_labels_from_counts,
         (lambda N: (soft_labels(N)[0], N / np.maximum(N.sum(1, keepdims=True), 1), N > 0),),
@@ -111,7 +113,17 @@ WRONG = [
         (lambda N, c: merge(N, c, slice(1, None), add=False),),
         "do not overwrite",
     ),
+    (ch01.forget_oldest, (lambda N, c: _first_seen_order(N, c),), "first appearance"),
 ]
+
+
+def _first_seen_order(N, contexts):
+    short = [tuple(context) for context in contexts[:, 1:].tolist()]
+    seen = list(dict.fromkeys(short))
+    merged = np.zeros((len(N), len(seen)))
+    for j, context in enumerate(short):
+        merged[:, seen.index(context)] += N[:, j]
+    return merged
 
 
 def _nan_rows(N):

@@ -68,6 +68,14 @@ def half_safe(L, P, pi):
     return pi @ (P * (np.exp(x) - 1 - x)).sum(axis=0)
 
 
+def off_only(L, P, pi):
+    return pi @ np.where(P > 0, 0, np.exp(log_softmax(L))).sum(axis=0)
+
+
+def plain_exp(L, P, pi):
+    return half_safe(L, P, pi) + off_only(L, P, pi)
+
+
 def nan_excess(L, P, pi):
     with np.errstate(all="ignore"):
         return pi @ (P * (np.log(P) - log_softmax(L))).sum(axis=0)
@@ -91,6 +99,7 @@ WRONG = [
     (ch02.smallest_spread, lambda *a: spread(*a) / math.log(10), "natural logarithm."),
     (ch02.smallest_spread, lambda *a: spread(*a) / math.log(2), "not base 2"),
     (ch02.smallest_spread, lambda V, pi, k, e: np.log((V - k).mean() / V / e), "plain mean"),
+    (ch02.smallest_spread, lambda V, pi, k, e: np.log((V - k).sum() / V / e), "adding them up"),
     (ch02.smallest_spread, lambda V, pi, k, e: np.log(pi @ k / V / e), "you used k_j"),
     (ch02.smallest_spread, lambda *a: -spread(*a), "the sign"),
     (ch02.safe_excess, nan_excess, "became nan"),
@@ -100,7 +109,9 @@ WRONG = [
     (ch02.safe_excess, half_safe, "second sum"),
     (ch02.safe_excess, restricted, "leaks off it"),
     (ch02.safe_excess, lambda L, P, pi: naive(L, P, pi, log_softmax(L, 1)), "wrong axis"),
-    (ch02.safe_excess, naive, "digits cancel"),
+    (ch02.safe_excess, off_only, "first sum"),
+    (ch02.safe_excess, naive, "off the support you get"),
+    (ch02.safe_excess, plain_exp, "on the support you get"),
 ]
 
 

@@ -395,6 +395,7 @@ def escaping(sign=1.0, step=0.1, column=0, transpose=True):
         (escaping(sign=-1.0), "same sign"),
         (escaping(step=3.0), "smaller step"),
         (escaping(column=2), "leading pair"),
+        (escaping(transpose=False), "another order"),
         (lambda W, H, G: (W, H), "one more column of W"),
         (
             lambda W, H, G: (np.pad(W, ((0, 0), (0, 1))), np.vstack([H, np.ones(H.shape[1])])),

@@ -233,6 +233,10 @@ def test_project_checker(answer, message, capsys):
         (lambda N: centred(log_of(N) / np.log(10), N > 0), "base 10"),
         (lambda N: log_of(N / N.sum(axis=0)), "subtract its mean"),
         (lambda N: log_of(N), "log N on the support"),
+        (lambda N: (N > 0) * (log_of(N) - log_of(N).mean(axis=0)), "log N is divided by V"),
+        (lambda N: log_of(N) - log_of(N).sum(axis=0) / (N > 0).sum(axis=0), "minus the mean"),
+        (lambda N: np.where(N > 0, centred(log_of(N), N > 0), np.nan), "finite"),
+        (lambda N: None, "returned None"),
         (
             lambda N: (N > 0) * (log_of(N / N.sum(0)) - log_of(N / N.sum(0)).mean(axis=0)),
             "divided by V",

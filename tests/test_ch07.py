@@ -281,6 +281,7 @@ def test_where_the_proxy_fails():
         (lambda G, S: (G * S).sum() / np.linalg.norm(G, "nuc"), "nuclear"),
         (lambda G, S: (G * S).sum() / np.abs(G).max(), "largest entry"),
         (lambda G, S: (G * S).sum() * np.linalg.norm(G, 2), "multiplied"),
+        (lambda G, S: np.abs(G).sum() / 2 / np.linalg.norm(G, 2), "with their signs"),
         (lambda G, S: np.linalg.norm(G, 2), "operator norm of G"),
         (lambda G, S: None, "None"),
         (lambda G: 0, "TypeError"),

@@ -120,7 +120,7 @@ def test_inner_product_of_two_tables(seed):
 def test_the_constant_two_is_best_possible(angle):
     """Theorem label: thm-words-contexts-near
 
-    The ratio of the sides is 1 + cos(angle), in closed form and by scipy.
+    The left side over |L - M|^2 is 1 + cos(angle), in closed form and by scipy.
     """
     c, s = np.cos(angle), np.sin(angle)
     L, M = np.array([[1.0, 0.0], [0, 0]]), np.array([[c, s], [0, 0]])
@@ -167,6 +167,12 @@ def svd(L):
     return np.linalg.svd(L, full_matrices=False)
 
 
+def proper(A):
+    """The nearest rotation without a reflection."""
+    u, _, vt = np.linalg.svd(A)
+    return (u * [1, 1, np.linalg.det(u @ vt)]) @ vt
+
+
 def word_roots(L):
     W, H = ntp.balanced_factors(L)
     return np.linalg.norm(W, axis=1)[:, None], np.linalg.norm(H, axis=0)
@@ -184,6 +190,8 @@ def word_roots(L):
         (lambda L: svd(L)[0][:, :3] @ svd(L)[0][:, :3].T, "no singular values"),
         (lambda L: (svd(L)[0] * np.sqrt(svd(L)[1])) @ svd(L)[0].T, "one root too many"),
         (lambda L: svd(L)[0][:, :3] * np.sqrt(svd(L)[1][:3]), "return their inner products"),
+        (lambda L: (lambda u, s, vt: (u * s) @ u.T)(*np.linalg.svd(L)), "full_matrices=False"),
+        (lambda L: np.full((len(L), len(L)), np.nan), "clip them at 0"),
         (lambda L: None, "None"),
     ],
 )
@@ -199,6 +207,10 @@ def test_word_gram_checker(answer, message, capsys):
     [
         (lambda L: L / word_roots(L)[0] / word_roots(L)[1], "Right"),
         (lambda L: L, "both lengths"),
+        (
+            lambda L: L / np.sqrt(np.linalg.svd(L)[0] ** 2 @ svd(L)[1])[:, None] / word_roots(L)[1],
+            "full_matrices=False",
+        ),
         (
             lambda L: L / np.linalg.norm(L, axis=1)[:, None] / np.linalg.norm(L, axis=0),
             "rows and columns of L",
@@ -222,6 +234,8 @@ def test_cross_cosines_checker(answer, message, capsys):
         (lambda W, H, X, Y: np.linalg.lstsq(X, W, rcond=None)[0], "transpose it"),
         (lambda W, H, X, Y: W.T @ X, "not the identity"),
         (lambda W, H, X, Y: np.eye(3), "entries are wrong"),
+        (lambda W, H, X, Y: -np.linalg.lstsq(W, X, rcond=None)[0], "a sign is missing"),
+        (lambda W, H, X, Y: proper(W.T @ X), "may hold a reflection"),
         (lambda W, H, X, Y: W, "shape"),
     ],
 )

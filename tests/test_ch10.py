@@ -261,6 +261,8 @@ def statistic(X, classes, keep=True, total="kept", power=2):
         (lambda X, c: np.sqrt(statistic(X, c)), "square root of the ratio"),
         (lambda X, c: statistic(X, c, total="class means"), "class means"),
         (lambda X, c: statistic(X, c, total="zero"), "not centred"),
+        (lambda X, c: statistic(X, c) / (1 - statistic(X, c)), "within over between"),
+        (lambda X, c: np.nan, "empty class"),
         (lambda X, c: None, "None"),
         (lambda X: 0, "TypeError"),
     ],

@@ -385,6 +385,9 @@ def kappa_by_package(L, S, A):
         (lambda L, S, A: kappa(L, S, 1), "A is missing"),
         (lambda *a: 1 / kappa(*a), "upside down"),
         (lambda *a: kappa(*a, margin="off mean"), "largest logit off the support"),
+        (lambda *a: max(0.0, kappa(*a)), "keep the sign"),
+        (lambda *a: abs(kappa(*a)), "keep the sign"),
+        (lambda L: 0, "TypeError"),
     ],
 )
 def test_efficiency_checker(answer, message, capsys):
@@ -412,6 +415,8 @@ def least_in_words(excess, N, A):
         (least, "Right"),
         (least_in_words, "Right"),
         (lambda e, N, A: A * np.log(2 / (2 * N.sum() * e)), "return nan there"),
+        (lambda e, N, A: A * max(np.log(1 / (N.sum() * e)), 0) or np.nan, "return nan there"),
+        (lambda e, N, A: least(e, N, A) if e < 0.01 else None, "return nan there"),
         (lambda e, N, A: least(e, N, A, rarest=1), "smallest positive count"),
         (lambda e, N, A: least(e, N, A, n=N.shape[1]), "sum of all counts"),
         (lambda e, N, A: least(e, N, A, two=1), "factor 2"),

@@ -324,6 +324,7 @@ def group_share(pi, groups):
         (lambda pi, P, g: by_entropies(pi, P, g) + pi @ entropy(P), "subtract the floor"),
         (lambda pi, P, g: -by_entropies(pi, P, g), "wrong sign"),
         (lambda pi, P, g: by_entropies(pi, P, 0 * g), "within groups only"),
+        (lambda pi, P, g: -(0 * pi) @ (P * np.nan).sum(axis=0), "0 ln 0"),
         (lambda pi, P, g: 0.5, "Not yet"),
         (lambda pi, P, g: None, "None"),
         (lambda pi: 0, "TypeError"),
@@ -332,6 +333,13 @@ def group_share(pi, groups):
 def test_merging_price_checker(answer, message, capsys):
     right, text = verdict(checks.ch14.merging_price, answer, capsys)
     assert right == (message == "Right") and message in text
+
+
+def charge_at_best_gain(M):
+    """The charge itself at the best gains: nan if a column of M is zero."""
+    gains = np.sqrt(np.linalg.norm(M, axis=0))
+    with np.errstate(invalid="ignore"):
+        return (np.sum((M / gains) ** 2) + gains @ gains) / 2
 
 
 @pytest.mark.parametrize(
@@ -348,6 +356,7 @@ def test_merging_price_checker(answer, message, capsys):
         (lambda W, g: np.sum((W * g) ** 2), "not squared"),
         (lambda W, g: 2 * np.linalg.norm(W * g, axis=0).sum(), "twice too much"),
         (lambda W, g: np.linalg.norm(W * g, axis=0).sum() / 2, "half of it"),
+        (lambda W, g: charge_at_best_gain(W * g), "gain zero"),
         (lambda W, g: None, "None"),
     ],
 )

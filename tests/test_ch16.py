@@ -281,6 +281,8 @@ def merged(t, s, direction=1, axis=0, add=True, base=1.0):
         (lambda t, s: np.log((s * np.exp(t)).sum(axis=0)), "overflow"),
         (lambda t, s: merged(t, s, direction=-1), "wrong direction"),
         (lambda t, s: around(t.mean(axis=0), t, s), "no safe reference"),
+        (lambda t, s: around(t[0], t, s), "no safe reference"),
+        (lambda t, s: around(t.min(axis=0), t, s), "the smallest top"),
         (lambda t, s: around(t.max(), t, s), "one top for all"),
         (lambda t, s: merged(t, s, add=False), "added back"),
         (lambda t, s: merged(t, s, axis=1), "wrong axis"),

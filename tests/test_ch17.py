@@ -341,6 +341,10 @@ def leave_one_out(N):
             lambda N: ((N == 1).sum() / N.sum(), ((N > 0).sum(axis=0) == 1).sum() / N.sum()),
             "not a context seen once",
         ),
+        (
+            lambda N: ((N == 1).sum() / N.sum(), (N.max(axis=0) == 1).sum() / N.sum()),
+            "add up its column",
+        ),
         (lambda N: np.array(singles(N))[::-1] / N.sum(), "other way round"),
         (lambda N: 1 - np.array(singles(N)) / N.sum(), "one minus them"),
     ],

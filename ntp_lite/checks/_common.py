@@ -87,6 +87,9 @@ def compare(
         if got.shape == wanted.shape[::-1]:
             return say(False, f"the shape {got.shape} is transposed; columns are contexts.")
         return say(False, f"the shape is {got.shape}, expected {wanted.shape}.")
+    if not np.isfinite(got[np.isfinite(wanted)]).all():
+        what = "your value" if wanted.ndim == 0 else "an entry of your answer"
+        return say(False, f"{what} is nan or infinite; is there a division by 0, or a ln 0?")
     if wanted.ndim == 0:
         return say(False, f"your value is {float(got):.6g}, and it should be another one.")
     wrong_entries = ~np.isclose(got, wanted, rtol, atol, equal_nan=True)

@@ -30,6 +30,8 @@ def two_token_contexts(n: Any, m: Any) -> bool:
             "two slips: n is not 39, and 'slept !' is followed by nothing.": [39, 15],
             "n counts positions, not tokens; the first two tokens have no full context.": [40, 14],
             "n comes first, then m.": [14, 38],
+            "n is right, m is not; sort the windows by their first token.": [38, m],
+            "m is right, n is not; a position needs two tokens before it.": [n, 14],
         },
     )
 
@@ -95,7 +97,7 @@ def mean_support_sizes(answer: Any) -> bool:
     return compare(
         answer,
         right,
-        "the mean over contexts weighs them alike, the mean over positions by pi.",
+        "the mean over contexts weighs them alike, that over positions by pi.",
         {
             "the two averages are swapped.": right[::-1],
             "both are averages over contexts; weigh the second by pi.": [right[0], right[0]],
@@ -130,6 +132,7 @@ def forget_oldest(answer: Any) -> bool:
         return total
 
     oldest_gone, newest_gone = contexts[:, 1:], contexts[:, :-1]
+    first_seen = np.unique(oldest_gone, axis=0, return_index=True)[1]
     return compare(
         answer,
         shorter.N.toarray(),
@@ -143,6 +146,9 @@ def forget_oldest(answer: Any) -> bool:
             ),
             "several old columns go to one new column; add them (+=), do not overwrite.": (
                 _overwritten(oldest_gone, N)
+            ),
+            "the columns stand in order of first appearance; sort the shorter contexts.": (
+                merged(oldest_gone, N)[:, np.argsort(first_seen)]
             ),
         },
         arguments=(N, contexts),

@@ -62,6 +62,9 @@ def smallest_spread(answer: Any) -> bool:
             "weigh V - k_j by the priors instead of taking the plain mean.": np.log(
                 np.mean(V - k) / (V * excess)
             ),
+            "weigh V - k_j by the priors instead of adding them up.": np.log(
+                np.sum(V - k) / (V * excess)
+            ),
             "V - k_j counts the tokens off the support; you used k_j.": np.log(
                 pi @ k / (V * excess)
             ),
@@ -102,6 +105,9 @@ def safe_excess(answer: Any) -> bool:
                 "the mass of Q off the support is missing, the second sum.": (
                     pi @ (per_context - np.where(on, 0.0, np.exp(log_Q)).sum(axis=0))
                 ),
+                "the shares on the support are missing, the first sum.": (
+                    pi @ np.where(on, 0.0, np.exp(log_Q)).sum(axis=0)
+                ),
                 "only the shares on the support are compared; Q leaks off it, too.": (
                     pi @ (P * (log_P - restricted)).sum(axis=0)
                 ),
@@ -110,17 +116,28 @@ def safe_excess(answer: Any) -> bool:
                 ),
             },
         )
-    t = 38.0
-    tiny = np.where(on, log_P, -t)
-    true = pi @ np.log1p((V - on.sum(axis=0)) * np.exp(-t))
-    got = float(value_of(answer, tiny, P, pi))
-    if abs(got / true - 1) > 1e-6:
-        return say(
-            False,
-            f"right for ordinary logits, but where the excess is {true:.6e} you get {got:.6e}: "
-            "digits cancel. Add non-negative terms, and use np.expm1(x) in place of np.exp(x) - 1.",
-        )
-    return say(True, f"and the digits survive: {got:.6e} where the truth is {true:.6e}.")
+    # Two tiny cases. On the support, L = ln P + d with a tiny d: KL is half the variance of d.
+    t, d = 38.0, 2e-8 * L
+    off = V - on.sum(axis=0)
+    variance = (P * (d - (P * d).sum(axis=0)) ** 2).sum(axis=0)
+    cases = {
+        "off": (np.where(on, log_P, -t), pi @ np.log1p(off * np.exp(-t))),
+        "on": (np.where(on, log_P + d, -90.0), pi @ variance / 2),
+    }
+    got = {}
+    for place, (tiny, true) in cases.items():
+        got[place] = float(value_of(answer, tiny, P, pi))
+        if not abs(got[place] / true - 1) <= 1e-6:
+            return say(
+                False,
+                f"right for ordinary logits, but with an excess of {true:.6e} {place} the support "
+                f"you get {got[place]:.6e}: digits cancel. Add non-negative terms, and use "
+                "np.expm1(x) in place of np.exp(x) - 1.",
+            )
+    return say(
+        True,
+        f"and the digits survive, {got['off']:.5e} off the support, {got['on']:.5e} on it.",
+    )
 
 
 def _close(value: Any, target: Any) -> bool:

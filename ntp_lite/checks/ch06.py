@@ -45,17 +45,20 @@ def in_support(answer: Any) -> bool:
     k = S.sum(axis=0)
     L_in = S * (log_P - log_P.sum(axis=0) / k)
     share = P.sum(axis=1, keepdims=True)
+    log_N = np.log(np.where(N > 0, N, 1))
     mistakes = {
         "these are bits; use the natural logarithm.": L_in / np.log(2),
         "this is base 10; use the natural logarithm.": L_in / np.log(10),
         "this is log P on the support; subtract its mean over the support.": log_P,
-        "this is log N on the support; subtract its mean over the support.": np.log(
-            np.where(N > 0, N, 1)
-        ),
+        "this is log N on the support; subtract its mean over the support.": log_N,
         "you divided by V in the mean; the support has k_j tokens.": S
         * (log_P - log_P.mean(axis=0)),
         "entries off the support must be zero; multiply by S at the end.": log_P
         - log_P.sum(axis=0) / k,
+        "the mean of log N is divided by V; the support has k_j tokens.": S
+        * (log_N - log_N.mean(axis=0)),
+        "entries off the support must be zero, here they are minus the mean.": log_N
+        - log_N.sum(axis=0) / k,
         "the mean is weighted by P here; in F the plain sum over the support is zero.": S
         * (log_P - (P * log_P).sum(axis=0)),
         "you normalised rows; P is N divided by its column sums.": _centred(

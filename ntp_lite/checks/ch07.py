@@ -13,8 +13,11 @@ from ._common import compare
 def lower_bound(answer: Any) -> bool:
     """Accepts <G, S> / |G|_op: the answer as a function of (G, S)."""
     S = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 0]])
-    # Small entries: the operator norm is below one, so the best multiple is larger than G.
-    G = 0.1 * project_dual(np.random.default_rng(7).normal(size=S.shape) + 2 * S, S)
+    # Small entries: the operator norm is below one, so the best multiple is larger than G. One
+    # entry on the support is negative, so <G, S> is not the sum of the positive entries.
+    start = np.random.default_rng(7).normal(size=S.shape) + 2 * S
+    start[1, 0] = -1
+    G = 0.1 * project_dual(start, S)
     value = float((G * S).sum())
     operator = float(np.linalg.norm(G, 2))
     condition = "the condition is on the largest singular value."
@@ -25,6 +28,9 @@ def lower_bound(answer: Any) -> bool:
         f"you divided by the nuclear norm; {condition}": value / np.linalg.norm(G, "nuc"),
         f"you divided by the largest entry; {condition}": value / np.abs(G).max(),
         "you multiplied by the operator norm; divide by it.": value * operator,
+        "entries of G on the support may be negative; add all of them up, with their signs.": (
+            np.maximum(G, 0).sum() / operator
+        ),
         "this is the operator norm of G; what does the scaled G prove?": operator,
     }
     success = "the largest singular value of the scaled G is one, and the bound is the best."
@@ -55,6 +61,6 @@ def expanded_norm(answer: Any) -> bool:
             np.linalg.norm(weighted, 2)
         ),
     }
-    success = "equal to the norm of the expanded matrix, which you never built."
+    success = "equal to the norm of the expanded matrix, which need not be built."
     arguments = (M.copy(), r.copy(), c.copy())
     return compare(answer, nuclear(weighted), success, mistakes, arguments=arguments)

@@ -17,6 +17,23 @@ def _logits() -> tuple[Any, Any, Any, Any]:
     return L, U[:, :3], s[:3], Vt[:3]
 
 
+def _only_wide(answer: Any, L: Any, right: Any, right_of_transpose: Any) -> bool:
+    """Is the answer right for L and wrong for L', which has more words than contexts?"""
+
+    def agrees(M: Any, expected: Any) -> bool:
+        try:
+            got = np.real(np.asarray(value_of(answer, M.copy()))).astype(float)
+        except (NoAnswerError, TypeError, ValueError):
+            return False
+        # Roots of tiny eigenvalues lose half of their digits; a wrong shape is what we look for.
+        return got.shape == expected.shape and np.allclose(got, expected, 1e-4, 1e-6)
+
+    return callable(answer) and agrees(L, right) and not agrees(L.T, right_of_transpose)
+
+
+_TALL = "right for V < m, but not for V > m: keep min(V, m) singular vectors, full_matrices=False."
+
+
 def word_gram(answer: Any) -> bool:
     """Accepts (L L')^(1/2), shape (V, V): the answer as a function of L."""
     L, U, s, Vt = _logits()
@@ -34,10 +51,15 @@ def word_gram(answer: Any) -> bool:
         )
         @ U.T,
         "these are the vectors U Sigma^(1/2); return their inner products.": U * np.sqrt(s),
+        "not a number: rounding makes zero eigenvalues slightly negative; clip them at 0 before "
+        "you take roots.": np.full((5, 5), np.nan),
     }
     success = "the words' geometry, and you never saw a word vector."
+    right = (U * s) @ U.T
     with np.errstate(invalid="ignore"):
-        return compare(answer, (U * s) @ U.T, success, mistakes, arguments=(L.copy(),))
+        if _only_wide(answer, L, right, (Vt.T * s) @ Vt):
+            return say(False, _TALL)
+        return compare(answer, right, success, mistakes, arguments=(L.copy(),))
 
 
 def cross_cosines(answer: Any) -> bool:
@@ -58,6 +80,8 @@ def cross_cosines(answer: Any) -> bool:
     }
     success = "cosines across, from the logits alone."
     expected = L / words[:, None] / contexts
+    if _only_wide(answer, L, expected, expected.T):
+        return say(False, _TALL)
     return compare(answer, expected, success, mistakes, arguments=(L.copy(),))
 
 
@@ -66,6 +90,8 @@ def rotation(answer: Any) -> bool:
     _, U, s, Vt = _logits()
     rng = np.random.default_rng(10)
     first, second = (np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(2))
+    # The expected matrix holds a reflection.
+    second = second * [1, 1, -np.sign(np.linalg.det(first.T @ second))]
     root = np.sqrt(s)
     W_a, H_a = U * root @ first, first.T @ (root[:, None] * Vt)
     W_b, H_b = U * root @ second, second.T @ (root[:, None] * Vt)
@@ -76,6 +102,12 @@ def rotation(answer: Any) -> bool:
     R = np.asarray(value, dtype=float) if np.ndim(value) == 2 else np.zeros((0, 0))
     if R.shape == (3, 3) and not np.allclose(R @ R.T, np.eye(3), atol=1e-6):
         return say(False, "R R' is not the identity; an orthogonal matrix keeps all lengths.")
-    mistakes = {"this is the rotation from b to a; transpose it.": second.T @ first}
+    left, _, right = np.linalg.svd(W_a.T @ W_b)
+    reflection = "the matrix may hold a reflection: do not force its determinant to be 1."
+    mistakes = {
+        "this is the rotation from b to a; transpose it.": second.T @ first,
+        "a sign is missing: W_a R should be W_b, not -W_b.": -first.T @ second,
+        reflection: left * [1, 1, -1] @ right,
+    }
     success = "one rotation carries words and contexts alike."
     return compare(value, first.T @ second, success, mistakes, rtol=1e-5, atol=1e-7)

@@ -44,6 +44,8 @@ def collapse_statistic(answer: Any) -> bool:
         ),
         "not centred: subtract the mean of all contexts in the total.": within
         / np.square(X[:, keep]).sum(),
+        "this is within over between; divide by the total.": right / (1 - right),
+        "not a number: did you take the mean of an empty class?": np.nan,
     }
     success = "0 would mean collapsed; compare with (M - C) / (M - 1)."
     return compare(answer, right, success, mistakes, arguments=(X.copy(), classes.copy()))

@@ -21,19 +21,24 @@ def _subsets(V: int, *sizes: int) -> Array:
     return S
 
 
-def _test(S: Array, centred: bool = True, every_vector: bool = False) -> bool:
+def _test(S: Array, centred: bool = True, every_vector: bool = False, room: float = 1e-12) -> bool:
     U, s, Rt = np.linalg.svd(S - S.mean(axis=0) * centred, full_matrices=False)
     kept = (s > 1e-10) | every_vector
-    return bool(((U[:, kept] @ Rt[kept])[S == 0] <= 1e-12).all())
+    return bool(((U[:, kept] @ Rt[kept])[S == 0] <= room).all())
 
 
 def _supports() -> list[Array]:
-    """Two that pass with room, two that fail, full and repeated columns, low rank."""
+    """Two that pass with room, three that fail, a tie, full and repeated columns, low rank."""
     nested = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1], [0, 0, 0]], dtype=float)
     full = np.column_stack([nested, np.ones(4)])
     found = [_subsets(5, 2), _subsets(4, 1), nested, full, np.repeat(nested, [9, 1, 1], axis=1)]
     # Disjoint classes of twin words: low rank, and arbitrary null vectors show themselves.
-    return [*found, np.repeat(np.repeat(np.eye(3), 3, axis=0), 3, axis=1)]
+    found.append(np.repeat(np.repeat(np.eye(3), 3, axis=0), 3, axis=1))
+    # The proxy is optimal and the test says no; an entry that is zero; nothing off the support.
+    optimal = np.array(
+        [[1, 1, 1, 1, 0, 1], [0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0]]
+    )
+    return [*found, optimal.T.astype(float), np.repeat(nested, [4, 1, 1], axis=1), np.ones((3, 2))]
 
 
 def proxy_is_certified(answer: Any) -> bool:
@@ -52,6 +57,8 @@ def proxy_is_certified(answer: Any) -> bool:
         return say(False, "leave out singular vectors of zero singular values: they are arbitrary.")
     if got == [not w for w in wanted]:
         return say(False, "this is the opposite; True means no positive entry off the support.")
+    if got == [_test(S, room=-1e-12) for S in supports]:
+        return say(False, "an entry that is zero up to rounding passes; allow for about 1e-12.")
     if got == [_test(S, centred=False) for S in supports]:
         return say(False, "take the singular vectors of the centred support, not of S.")
     wrong = next(i for i, pair in enumerate(zip(got, wanted, strict=True)) if pair[0] != pair[1])

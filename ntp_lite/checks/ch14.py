@@ -41,6 +41,7 @@ def merging_price(answer: Any) -> bool:
         "wrong sign: floor after merging minus floor before.": -right,
         "this is the divergence from the mixture of all contexts; mix within groups only.": pi
         @ rel_entr(P, _mixtures(pi, P, np.zeros(6))).sum(axis=0),
+        "this is nan: 0 ln 0 counts as zero; sum over the tokens with P > 0 only.": np.nan,
     }
     success = "no model that confuses these contexts can have a smaller excess loss."
     arguments = (pi.copy(), P.copy(), groups.copy())
@@ -50,7 +51,7 @@ def merging_price(answer: Any) -> bool:
 def least_decay(answer: Any) -> bool:
     """Accepts the sum of the column lengths of W diag(g): a function of W (V, d) and g (d,)."""
     rng = np.random.default_rng(14)
-    W, g = rng.normal(size=(5, 4)), np.array([1.5, -0.4, 2.0, 0.7])
+    W, g = rng.normal(size=(6, 5)), np.array([1.5, -0.4, 0.0, 2.0, 0.7])
     M = W * g
     right = np.linalg.norm(M, axis=0).sum()
     mistakes = {
@@ -69,6 +70,7 @@ def least_decay(answer: Any) -> bool:
         "lengths, not squared lengths: at the best scale |W_a| |g_a| = |M_a|.": np.sum(M**2),
         "twice too much: half of a sum of two equal squares is one of them.": 2 * right,
         "half of it: at the best scale both squares are equal, and there are two.": right / 2,
+        "this is nan: a coordinate with gain zero costs nothing; do not divide by it.": np.nan,
     }
-    success = "the contexts do not appear: the norm has fixed their lengths."
+    success = "the contexts do not appear: before the gain all have one length."
     return compare(answer, right, success, mistakes, arguments=(W.copy(), g.copy()))

@@ -64,6 +64,7 @@ def merged_lse(answer: Any) -> bool:
 
     with np.errstate(all="ignore"):
         mean, shared = around(tops.mean(axis=0)), around(tops.max())
+        least = around(tops.min(axis=0))
         overflow = np.log((sums * np.exp(tops)).sum(axis=0))
         turned = top + np.log((sums * np.exp(top - tops)).sum(axis=0))
     wrong_axis = tops.max(axis=1) + np.log(
@@ -77,9 +78,8 @@ def merged_lse(answer: Any) -> bool:
             overflow
         ),
         "rescaled in the wrong direction: the exponent is own top minus overall top.": turned,
-        "the mean of the tops is no safe reference: exponents can be positive; take the largest.": (
-            mean
-        ),
+        "the smallest top makes the exponents positive; take the largest.": least,
+        "the mean of the tops, or the first, is no safe reference; take the largest.": mean,
         "one top for all contexts: the others underflow; take the largest of each context.": shared,
         "the overall top must be added back after the logarithm.": right - top,
         "wrong axis: devices are rows, contexts are columns.": wrong_axis,

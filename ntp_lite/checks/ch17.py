@@ -42,7 +42,7 @@ def prefix_floor(answer: Any) -> bool:
 
 def unseen_shares(answer: Any) -> bool:
     """Accepts (pairs seen once, contexts seen once) / n, from counts N (V, m)."""
-    N = np.array([[1, 0, 4, 0, 0, 2], [1, 1, 1, 0, 3, 0], [5, 0, 0, 1, 0, 1]])
+    N = np.array([[1, 0, 4, 0, 0, 2, 1, 0], [1, 1, 1, 0, 3, 0, 1, 1], [5, 0, 0, 1, 0, 1, 0, 1]])
     n, pairs, contexts = N.sum(), (N == 1).sum(), (N.sum(axis=0) == 1).sum()
     mistakes = {
         "divide by the number of positions, not of pairs and contexts.": (
@@ -65,6 +65,10 @@ def unseen_shares(answer: Any) -> bool:
         "a context with one next token (k = 1) is not a context seen once.": (
             pairs / n,
             ((N > 0).sum(axis=0) == 1).sum() / n,
+        ),
+        "a context whose pairs all occur once need not be seen once: add up its column.": (
+            pairs / n,
+            (N.max(axis=0) == 1).sum() / n,
         ),
         "the other way round: first pairs, then contexts.": (contexts / n, pairs / n),
         "these are the shares of what was seen before: one minus them.": (
