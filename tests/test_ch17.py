@@ -239,6 +239,27 @@ def test_uniqueness_fails_without_some_margins():
     assert spread_of_solutions(S, 1 - S, solved.certificate.primal, direction) < 0.02
 
 
+CIRCLE = np.array([np.roll([1, 1, 0, 0, 0], j) for j in range(5)]).T
+
+
+@pytest.mark.parametrize("counts", ["equal", "mutation: other counts"])
+def test_choice_on_the_circle(counts):
+    """Theorem label: prop-open-directions-circle
+
+    Rank two, in the direction of cosines written down by hand, at every ridge below the largest.
+    """
+    draws = np.random.default_rng(0).integers(1, 10, (5, 5))
+    labels = ntp.SoftLabels.from_counts(CIRCLE * (3 if counts == "equal" else draws))
+    z, j = np.indices((5, 5))
+    expected = np.cos(2 * np.pi * (z - j - 0.5) / 5)
+    expected /= np.linalg.norm(expected)
+    for ridge in ntp.ridge_max(labels) * np.array([0.99, 0.5, 1e-2, 1e-5]):
+        L = ntp.solve_ridge(labels, ridge, tol=1e-8).L
+        holds = np.allclose(L / np.linalg.norm(L), expected, atol=1e-4)
+        assert holds == (counts == "equal"), ridge
+    assert np.abs(ntp.solve_ridge(labels, 1.01 * ntp.ridge_max(labels)).L).max() == 0
+
+
 def test_unseen_pairs():
     """Theorem label: prop-open-directions-unseen
 
