@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -188,3 +189,26 @@ def test_the_api_page_makes_a_list_of_arguments():
     made = api_pages.to_restructured_text(lines)
     assert made[1:4] == ["* **name** : of one", "  and more of it.", "* **other** : two."]
     assert made.count("::") == 1  # what is indented after prose is still a display
+
+
+def test_a_changed_extension_forgets_what_was_read(tmp_path, monkeypatch):
+    """Else `make notebooks` would write pages that the former code had read."""
+    for path in (ROOT / "book" / "_ext").glob("*.py"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(ntp_book, "__file__", str(tmp_path / "ntp_book.py"))
+    before = ntp_book.sources_version()
+    (tmp_path / "notebook_export.py").write_text("other", encoding="utf-8")
+    assert ntp_book.sources_version() != before
+
+
+def test_stale_caches_alone_are_dropped(tmp_path, monkeypatch):
+    """A build that executes nothing has no cache, and must not take another folder for it."""
+    monkeypatch.chdir(tmp_path)
+    caches = tmp_path / ntp_book.CACHE
+    for folder in (tmp_path / "mine", caches / "now", caches / "before"):
+        folder.mkdir(parents=True)
+    for path in ("", str(caches / "now")):
+        app = SimpleNamespace(config=SimpleNamespace(nb_execution_cache_path=path))
+        ntp_book.drop_stale_caches(app)
+        assert (tmp_path / "mine").is_dir() and (caches / "now").is_dir()
+        assert (caches / "before").is_dir() == (not path)

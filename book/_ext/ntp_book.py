@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def execution_key(root: Path) -> str:
         for path in sorted(root.glob(pattern)):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def sources_version() -> int:
+    """Return a number that changes with these extensions; what Sphinx remembers depends on them."""
+    parts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return zlib.crc32(b"\0".join(parts))
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -220,4 +227,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # After the theme has collected its buttons (its handlers run at 501).
     app.connect("html-page-context", add_buttons, priority=600)
     app.connect("build-finished", finish)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": sources_version(),
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }
