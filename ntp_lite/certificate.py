@@ -7,17 +7,15 @@ gap is always a duality gap: primal minus dual value, a bound on how far from op
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from numpy.typing import ArrayLike
 from scipy.special import entr
 
-from .loss import as_array, check_logits
+from ._validate import check_limits, check_logits
+from .constraints import Support, project_dual, project_margin, support_mask
+from .linalg import spectral_norm
 from .soft_labels import SoftLabels
-
-Support: TypeAlias = SoftLabels | ArrayLike | sparse.sparray  # labels, or their matrix S (V, m)
 
 
 @dataclass(frozen=True)
@@ -112,74 +110,6 @@ def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
         primal = value = 0.0
     gap, ratio = primal - value, relative(primal - value, primal)
     return Certificate(primal, value, gap, ratio, float(violation), None, operator_norm)
-
-
-def project_margin(L: NDArray[np.float64], S: Support, margin: float = 1.0) -> NDArray[np.float64]:
-    """Nearest matrix to L that is constant on each support and at least `margin` smaller off it.
-
-    In a column: with a the mean of the in-support entries and of those off-support entries,
-    raised by `margin`, that exceed a, the projection is a on the support and
-    min(x, a - margin) off it. One sort of the column finds which entries exceed.
-    """
-    support = support_mask(S)
-    L = check_logits(L, support.shape)
-    result = np.empty(support.shape)
-    width = max(1, 2**20 // len(support))  # columns at a time, to bound the working memory
-    for j in range(0, support.shape[1], width):
-        x, on = L[:, j : j + width], support[:, j : j + width]
-        raised = -np.sort(-np.where(on, -np.inf, x + margin), axis=0)
-        sums = np.cumsum(np.vstack([np.where(on, x, 0.0).sum(axis=0), raised]), axis=0)
-        # means[i] is a with the i largest raised entries; it is right once the next one is <= a.
-        means = sums / (on.sum(axis=0) + np.arange(len(sums))[:, None])
-        right = (np.pad(raised, ((0, 1), (0, 0)), constant_values=-np.inf) <= means).argmax(axis=0)
-        a = np.take_along_axis(means, right[None], axis=0)
-        result[:, j : j + width] = np.where(on, a, np.minimum(x, a - margin))
-    return result
-
-
-def project_dual(G: NDArray[np.float64], S: Support) -> NDArray[np.float64]:
-    """Nearest matrix to G whose columns sum to zero and which is <= 0 off the support.
-
-    This cone is the dual of {A : A constant on each support and nowhere larger off it}, so by
-    Moreau's decomposition its projection is G + (projection of -G onto that cone).
-    """
-    return G + project_margin(-G, S, margin=0.0)
-
-
-def support_mask(S: Support) -> NDArray[np.bool_]:
-    """S as a dense boolean (V, m) array; ValueError unless each column has a token and S is 0/1."""
-    dense = as_array(S.S if isinstance(S, SoftLabels) else S)
-    if dense.ndim != 2:
-        raise ValueError(f"S must be a (V, m) matrix, not an array of shape {dense.shape}.")
-    if dense.dtype != bool and not np.isin(dense, (0, 1)).all():
-        raise ValueError("S must hold only 0 and 1; pass labels.S, not counts or probabilities.")
-    mask = dense.astype(bool)
-    if mask.shape[1] == 0 or not mask.any(axis=0).all():
-        raise ValueError("Every column of S needs at least one token; drop contexts without any.")
-    return mask
-
-
-def singular_values(A: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ascending, from the smaller Gram matrix: fast, right to 1e-8 of the largest or better."""
-    scale = np.abs(A).max() or 1.0  # entries near 1e-170 would square to zero
-    A = A / scale
-    gram = A @ A.T if A.shape[0] <= A.shape[1] else A.T @ A
-    return scale * np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))
-
-
-def spectral_norm(A: NDArray[np.float64]) -> float:
-    """|A|_op, the largest singular value."""
-    return float(singular_values(A)[-1])
-
-
-def check_limits(tol: float = 1.0, max_iter: int = 1, ridge: float = 1.0) -> None:
-    """ValueError for a tolerance, an iteration limit or a ridge that cannot be used."""
-    if not tol > 0:
-        raise ValueError(f"tol is {tol}; use a positive relative duality gap such as 1e-6.")
-    if max_iter < 1:
-        raise ValueError(f"max_iter is {max_iter}; use 1 or more.")
-    if not 0 < ridge < np.inf:
-        raise ValueError(f"ridge is {ridge}; use a positive number, below ridge_max(labels).")
 
 
 def relative(gap: float, primal: float) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster import hierarchy
 
+from .linalg import balanced_factors
 from .soft_labels import SoftLabels
-from .ufm import balanced_factors
 
 
 class Factors(NamedTuple):

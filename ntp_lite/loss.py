@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
+from ._validate import check_logits, check_shape
 from .soft_labels import SoftLabels
 
 Logits = TypeVar("Logits", NDArray[np.float64], torch.Tensor)
@@ -86,36 +86,3 @@ class FactoredExcess(torch.autograd.Function):
         """Gradients in W and H."""
         grad_W, grad_H = ctx.saved_tensors
         return grad * grad_W, grad * grad_H, None
-
-
-def as_array(A: Any) -> NDArray:
-    """A torch tensor, scipy sparse matrix or anything array-like as a dense numpy array."""
-    if isinstance(A, torch.Tensor):
-        return A.detach().cpu().numpy()
-    return A.toarray() if sparse.issparse(A) else np.asarray(A)
-
-
-def check_shape(L: Any, shape: tuple[int, int], name: str = "L") -> None:
-    """ValueError unless L has this shape."""
-    found = tuple(L.shape)
-    if found != shape:
-        raise ValueError(f"{name} has shape {found}, not (V, m) = {shape}; columns are contexts.")
-
-
-def check_logits(L: Any, shape: tuple[int, int], name: str = "L") -> NDArray[np.float64]:
-    """`L` as a float64 numpy array; ValueError if its shape is wrong or it is not finite."""
-    array = as_array(L).astype(np.float64, copy=False)
-    check_shape(array, shape, name)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} has entries that are NaN or infinite; check how it was made.")
-    return array
-
-
-def torch_device(name: torch.device | str | None) -> torch.device:
-    """None: the CPU; "auto": CUDA where there is one. ValueError for CUDA where there is none."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name or "cpu")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {str(name)!r}, but there is no CUDA here; use 'cpu'.")
-    return device

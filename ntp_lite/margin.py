@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import certificate as judge
-from .certificate import Certificate, Support, support_mask
-from .loss import torch_device
+from ._validate import check_limits, torch_device
+from .certificate import Certificate, certify_margin, relative
+from .constraints import Support, centered_support, project_dual, project_margin, support_mask
+from .linalg import singular_values, spectral_norm
 
 OVER_RELAXATION = 1.7  # ADMM accepts (0, 2); 1.6 to 1.8 is the customary range
 CHECK_EVERY = 10  # iterations; a check costs about as much as two of them
@@ -48,15 +49,6 @@ class MaxMarginResult:
     message: str = ""
 
 
-def centered_support(labels: Support) -> NDArray[np.float64]:
-    """S_centered = (I - 11'/V) S, (V, m): every margin exactly 1, the cheap proxy of L_mm.
-
-    Accepts SoftLabels or a 0/1 matrix S. Paper: section 5. Book: chapters 07 and 11.
-    """
-    S = support_mask(labels)
-    return S - S.mean(axis=0)
-
-
 def solve_max_margin(
     labels: Support, tol: float = 1e-6, max_iter: int = 5000,
     device: torch.device | str | None = None,
@@ -82,7 +74,7 @@ def solve_max_margin(
     max_iter < 1, an S that is not a support, or CUDA where there is none.
     Paper: eq. (NTP-SVM*). Book: chapter 07.
     """
-    judge.check_limits(tol, max_iter)
+    check_limits(tol, max_iter)
     start, S = time.perf_counter(), support_mask(labels)
     iteration = _Iteration(S, torch_device(device))
     seen: list[MarginProgress] = []
@@ -102,11 +94,11 @@ def solve_max_margin(
     except KeyboardInterrupt:
         message = "interrupted; this is the best point so far"
     # Projecting again in float64 makes both exactly feasible, also after float32 work.
-    L = judge.project_margin(iteration.expand(iteration.best_L), S)
+    L = project_margin(iteration.expand(iteration.best_L), S)
     L -= L.mean(axis=0)
-    dual = judge.project_dual(iteration.expand(iteration.best_dual), S)
-    dual /= max(1.0, judge.spectral_norm(dual))
-    certificate = judge.certify_margin(L, dual, S)
+    dual = project_dual(iteration.expand(iteration.best_dual), S)
+    dual /= max(1.0, spectral_norm(dual))
+    certificate = certify_margin(L, dual, S)
     history = {name: [getattr(now, name) for now in seen] for name in MarginProgress._fields}
     seconds, converged = time.perf_counter() - start, certificate.relative_gap <= tol
     return MaxMarginResult(L, dual, certificate, history, converged, n_iter, seconds, message)
@@ -130,7 +122,7 @@ def proxy_bounds(labels: Support, result: MaxMarginResult | None = None) -> Prox
     proxy = centered_support(labels)
     U, s, Vt = np.linalg.svd(proxy, full_matrices=False)
     kept = s > 1e-10 * max(proxy.shape)
-    judged = judge.certify_margin(proxy, U[:, kept] @ Vt[kept], labels)
+    judged = certify_margin(proxy, U[:, kept] @ Vt[kept], labels)
     if judged.primal == 0:
         return ProxyBounds(0.0, 0.0, True)
     best = judged if result is None else result.certificate
@@ -248,15 +240,15 @@ class _Iteration:
         L = self.centre(self.Z.double().cpu().numpy() / self.D)
         U = self.U.double().cpu().numpy()
         G = -self.rho * U
-        primal = float(judge.singular_values(L * self.D).sum())
-        dual = float((G * self.D)[self.S].sum()) / max(1.0, judge.spectral_norm(G))
+        primal = float(singular_values(L * self.D).sum())
+        dual = float((G * self.D)[self.S].sum()) / max(1.0, spectral_norm(G))
         if primal - max(dual, self.dual) < 1e-6 * primal:
             primal = float(np.linalg.norm(L * self.D, "nuc"))  # the above has eight digits only
         if primal < self.primal:
             self.primal, self.best_L = primal, L
         if dual > self.dual:
             self.dual, self.best_dual = dual, G / self.D
-        before, self.gap = self.gap, judge.relative(self.primal - self.dual, self.primal)
+        before, self.gap = self.gap, relative(self.primal - self.dual, self.primal)
         if self.dtype == torch.float32 and self.gap > 0.7 * before:
             self.dtype = torch.float64  # float32 has given what it can
             self._to_device(L, U)

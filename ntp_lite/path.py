@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, wrightomega
 
-from .certificate import Certificate, certify_ridge, check_limits, spectral_norm
-from .decomposition import split_logits
-from .loss import check_shape
+from ._validate import check_limits, check_shape
+from .certificate import Certificate, certify_ridge
+from .in_support import split_logits
+from .linalg import spectral_norm, threshold_singular_values
 from .soft_labels import SoftLabels
 
 OVER_RELAXATION = 1.7
@@ -110,7 +111,7 @@ def _admm(
     prox.start(Z)
     best, best_gap, checked = Z, np.inf, 0
     for n_iter in range(1, max_iter + 1):
-        X = _threshold_singular_values(Z - U, threshold)
+        X = threshold_singular_values(Z - U, threshold)
         relaxed = OVER_RELAXATION * X + (1 - OVER_RELAXATION) * Z
         old, Z = Z, prox(relaxed + U, ridge / threshold)
         U += relaxed - Z
@@ -133,16 +134,6 @@ def _admm(
             threshold *= factor
             U *= factor
     return best, threshold, max_iter, f"stopped after max_iter = {max_iter} iterations"
-
-
-def _threshold_singular_values(A: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """U (Sigma - level)_+ V' from the eigenvectors of the smaller Gram matrix."""
-    wide = A.shape[0] <= A.shape[1]
-    values, vectors = np.linalg.eigh(A @ A.T if wide else A.T @ A)
-    values = np.sqrt(np.maximum(values, 0))
-    vectors = vectors[:, values > level]
-    projector = (vectors * (1 - level / values[values > level])) @ vectors.T
-    return projector @ A if wide else A @ projector
 
 
 class _ProxCrossEntropy:

@@ -10,33 +10,27 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.linalg import norm
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 from tqdm import tqdm
 
+from ._validate import check_sizes, torch_device
 from .certificate import Certificate, certify_ridge
-from .decomposition import in_support_logits, split_logits
-from .geometry import support_collapse, word_context_factors
-from .loss import FactoredExcess, torch_device
-from .margin import centered_support
+from .loss import FactoredExcess
+from .metrics import Array, Metrics
+from .models import UFM
 from .soft_labels import SoftLabels
-from .ufm import UFM, check_sizes
-
-Array = NDArray[np.float64]
-Metrics = dict[str, Callable[[Array, Array, Array], Any]]  # functions of L, W, H; numbers
 
 BLOCK = 2**20  # logits that exist at once
 FORMAT = "ntp_lite checkpoint 2"
@@ -450,43 +444,3 @@ def _processes(name: str) -> tuple[int, int, torch.device]:
     if not dist.is_initialized():
         return 0, 1, device
     return dist.get_rank(), dist.get_world_size(), device
-
-
-def standard_metrics(
-    labels: SoftLabels, *names: str, L_mm: ArrayLike | None = None, ridge: float | None = None
-) -> Metrics:
-    """Metrics for `fit` by name; only those named are computed. Without names: all there are.
-
-    "norm_W", "norm_H"; "in_support_error" |P_F(L) - L_in|; "cosine_proxy" and, given `L_mm`,
-    "cosine_mm" (of L with centred columns); "gram_words", "gram_contexts" (Frobenius distance of
-    the normalised W W' and H'H from those of L_mm); "collapse", within / total over support classes
-    with k >= 2, of L - P_F(L); "operator_norm" |G|_op, "alignment"; "relative_gap" at `ridge`.
-    Raises ValueError for a name that is not known or needs L_mm or ridge. Chapters 13 and 14.
-    """
-    split, certify = partial(split_logits, labels=labels), partial(certify_ridge, labels=labels)
-    L_in, proxy = in_support_logits(labels), _unit(centered_support(labels))
-    found: Metrics = {
-        "norm_W": lambda L, W, H: norm(W),
-        "norm_H": lambda L, W, H: norm(H),
-        "in_support_error": lambda L, W, H: norm((split(L).in_support - L_in).data),
-        "collapse": lambda L, W, H: support_collapse(split(L).orthogonal, labels).several_tokens,
-        "operator_norm": lambda L, W, H: certify(L).operator_norm,
-        "alignment": lambda L, W, H: certify(L).alignment,
-        "cosine_proxy": lambda L, W, H: np.vdot(_unit(L - L.mean(axis=0)), proxy),
-    }
-    if ridge is not None:
-        found["relative_gap"] = lambda L, W, H: certify(L, ridge=ridge).relative_gap
-    if L_mm is not None:
-        target, factors = _unit(np.asarray(L_mm)), word_context_factors(L_mm)
-        words, contexts = _unit(factors.W @ factors.W.T), _unit(factors.H.T @ factors.H)
-        found["cosine_mm"] = lambda L, W, H: np.vdot(_unit(L - L.mean(axis=0)), target)
-        found["gram_words"] = lambda L, W, H: norm(_unit(W @ W.T) - words)
-        found["gram_contexts"] = lambda L, W, H: norm(_unit(H.T @ H) - contexts)
-    unknown = set(names) - set(found)
-    if unknown:
-        raise ValueError(f"No metric {sorted(unknown)} (without L_mm, ridge?); have {list(found)}.")
-    return {name: found[name] for name in names or found}
-
-
-def _unit(A: Array) -> Array:
-    return A / (norm(A) or 1.0)

@@ -8,8 +8,8 @@ import torch
 
 import ntp_lite as ntp
 from ntp_lite.checks import ch03
+from ntp_lite.models import UFM
 from ntp_lite.train import TrainConfig, fit
-from ntp_lite.ufm import UFM
 
 
 @pytest.fixture(scope="module")

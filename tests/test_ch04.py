@@ -9,7 +9,8 @@ from scipy.optimize import minimize
 
 import ntp_lite as ntp
 from ntp_lite.checks import ch04
-from ntp_lite.ufm import UFM, balanced_factors
+from ntp_lite.linalg import balanced_factors
+from ntp_lite.models import UFM
 
 
 def nuclear(A):

@@ -96,7 +96,7 @@ class TheoryMap(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the tables; fail on anything that is wrong."""
         root = Path(self.env.srcdir)
-        for path in (*root.glob("book/[0-9]*.md"), *root.glob("tests/test_*.py")):
+        for path in (*root.glob("book/[0-9]*.md"), *root.glob("tests/**/test_*.py")):
             self.env.note_dependency(str(path))
         built = [s for s in statements(root / "book") if f"book/{s.page}" in self.env.found_docs]
         tested = tests(root / "tests")

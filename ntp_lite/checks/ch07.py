@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..certificate import project_dual
+from ..constraints import project_dual
 from ._common import compare
 
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntp_lite.ufm import UFM, balanced_factors
+from ntp_lite.linalg import balanced_factors
+from ntp_lite.models import UFM
 
 
 def test_logits_are_the_product_with_contexts_as_columns():

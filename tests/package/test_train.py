@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_leaves
 import ntp_lite as ntp
 from ntp_lite import train
 from ntp_lite.loss import FactoredExcess
-from ntp_lite.train import TrainConfig, fit, resume, standard_metrics
-from ntp_lite.ufm import UFM
+from ntp_lite.metrics import standard_metrics
+from ntp_lite.models import UFM
+from ntp_lite.train import TrainConfig, fit, resume
 
 LABELS = ntp.random_soft_labels(V=12, m=31, support_size=3, seed=4)
 RIDGE = 1e-3

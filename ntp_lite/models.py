@@ -1,4 +1,4 @@
-"""A small decoder whose last hidden states are the context vectors H (chapter 14)."""
+"""Models with logits W H: free vectors (chs. 03, 04) and a small decoder (ch. 14)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,40 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .ufm import check_sizes
+from ._validate import check_sizes
+
+
+class UFM(torch.nn.Module):
+    """NTP-UFM: words W (V, d), contexts H (d, m), logits L = W H of rank at most d.
+
+    With the penalty (ridge/2)(|W|^2 + |H|^2) its training loss is the paper's NTP-UFM problem; for
+    d >= rank(L_ridge) that is the same as min CE(L) + ridge |L|_* (chapter 04).
+
+    Entries start as independent normals of deviation `scale / sqrt(d)`, from `seed` alone. Do not
+    make `scale` tiny: with a ridge the origin is a saddle, and an optimiser that starts too near
+    it can stay there (chapter 05).
+
+    Raises ValueError for sizes below 1. Paper: eq. (NTP-UFM). Book: chapter 03.
+    """
+
+    def __init__(
+        self, V: int, m: int, d: int, seed: int = 0, scale: float = 1.0,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_sizes(V=V, m=m, d=d)
+        generator = torch.Generator().manual_seed(seed)
+        W, H = (torch.randn(shape, generator=generator, dtype=dtype) for shape in ((V, d), (d, m)))
+        self.W = torch.nn.Parameter(W * (scale / d**0.5))
+        self.H = torch.nn.Parameter(H * (scale / d**0.5))
+
+    def extra_repr(self) -> str:
+        """The sizes, for print(model)."""
+        return f"V={len(self.W)}, m={self.H.shape[1]}, d={self.W.shape[1]}"
+
+    def logits(self) -> torch.Tensor:
+        """L = W H, (V, m)."""
+        return self.W @ self.H
 
 
 @dataclass(frozen=True)

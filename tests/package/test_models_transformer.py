@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import ntp_lite as ntp
+from ntp_lite.models import Transformer, TransformerConfig
 from ntp_lite.train import TrainConfig, fit
-from ntp_lite.transformer import Transformer, TransformerConfig
 
 SMALL = TransformerConfig(V=11, context_length=4, d=16, layers=2, heads=4, seed=3)
 CONTEXTS = np.random.default_rng(0).integers(0, 11, size=(9, 4))

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from ntp_lite.models import UFM, Transformer, TransformerConfig
 from ntp_lite.train import TrainConfig, fit, resume
-from ntp_lite.transformer import Transformer, TransformerConfig
-from ntp_lite.ufm import UFM
 
 sys.path.insert(0, str(Path(__file__).parent))
 

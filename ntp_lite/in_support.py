@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from .loss import check_logits
+from ._validate import check_logits
 from .soft_labels import SoftLabels
 
 
