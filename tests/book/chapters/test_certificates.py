@@ -16,7 +16,7 @@ from reference import (
 from scipy.optimize import minimize
 
 import ntp_lite as ntp
-from ntp_lite.checks import ch05
+from ntp_lite.exercises import certificates
 
 LABELS = ntp.SoftLabels.from_counts(mixed_counts(6, 5, seed=2, largest_support=4))
 P, PI = LABELS.P.toarray(), LABELS.pi

@@ -10,7 +10,7 @@ import pytest
 from reference import verdict
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 FANO_LINES = [(0, 1, 2), (0, 3, 4), (0, 5, 6), (1, 3, 5), (1, 4, 6), (2, 3, 6), (2, 4, 5)]
 LOW_RANK = np.array(
@@ -258,7 +258,7 @@ def all_vectors(S):
     ],
 )
 def test_proxy_is_certified_checker(answer, message, capsys):
-    right, text = verdict(checks.ch11.proxy_is_certified, answer, capsys)
+    right, text = verdict(exercises.closed_forms.proxy_is_certified, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -289,7 +289,7 @@ def centred_gram(S, axis=0):
     ],
 )
 def test_context_cosines_checker(answer, message, capsys):
-    right, text = verdict(checks.ch11.context_cosines, answer, capsys)
+    right, text = verdict(exercises.closed_forms.context_cosines, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -305,5 +305,5 @@ def test_context_cosines_checker(answer, message, capsys):
     ],
 )
 def test_orthogonal_at_checker(answer, message, capsys):
-    right, text = verdict(checks.ch11.orthogonal_at, answer, capsys)
+    right, text = verdict(exercises.closed_forms.orthogonal_at, answer, capsys)
     assert right == (message == "Right") and message in text

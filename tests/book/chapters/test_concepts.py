@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import subspace_angles
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 
 def counts(seed, V=6, m=8):
@@ -195,7 +195,7 @@ def share(A, r, power=2):
     ],
 )
 def test_share_checker(answer, message, capsys):
-    right, text = verdict(checks.ch12.share_of_concepts, answer, capsys)
+    right, text = verdict(exercises.concepts.share_of_concepts, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -212,7 +212,7 @@ def test_share_checker(answer, message, capsys):
     ],
 )
 def test_nine_tenths_checker(answer, message, capsys):
-    right, text = verdict(checks.ch12.nine_tenths, answer, capsys)
+    right, text = verdict(exercises.concepts.nine_tenths, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -231,5 +231,5 @@ def test_nine_tenths_checker(answer, message, capsys):
     ],
 )
 def test_span_checker(answer, message, capsys):
-    right, text = verdict(checks.ch12.span_agreement, answer, capsys)
+    right, text = verdict(exercises.concepts.span_agreement, answer, capsys)
     assert right == (message == "Right") and message in text

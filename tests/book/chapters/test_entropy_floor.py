@@ -9,7 +9,7 @@ import pytest
 from scipy.special import rel_entr
 
 import ntp_lite as ntp
-from ntp_lite.checks import ch02
+from ntp_lite.exercises import entropy_floor
 
 # --- Checkers ------------------------------------------------------------------------------------
 

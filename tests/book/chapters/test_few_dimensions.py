@@ -10,7 +10,7 @@ from reference import verdict
 from scipy.optimize import linprog, minimize
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 
 def softmax(L):
@@ -170,7 +170,7 @@ def test_twice_the_support_size_is_enough(V, k):
     assert not ntp.excess_loss(trig_logits(P, 1e5, merged), labels) < 1e-3
     # The formula of the chapter, entry by entry, has the same excess as its own closed form.
     t = 7.0
-    f = checks.ch15._circle(P, t)
+    f = exercises.few_dimensions._circle(P, t)
     off = np.where(P == 0, np.exp(f), 0).sum(axis=0)
     assert np.isclose(ntp.excess_loss(f, labels), labels.pi @ np.log1p(off))
     assert np.allclose(np.exp(f)[P > 0], P[P > 0]) and rank(f - f.mean(axis=0)) <= 2 * k
@@ -394,7 +394,7 @@ def logits_by_interpolation(P, t):
     ],
 )
 def test_circle_logits_checker(answer, message, capsys):
-    right, text = verdict(checks.ch15.circle_logits, answer, capsys)
+    right, text = verdict(exercises.few_dimensions.circle_logits, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -429,5 +429,5 @@ def price_by_svd(V):
     ],
 )
 def test_circle_price_checker(answer, message, capsys):
-    right, text = verdict(checks.ch15.circle_price, answer, capsys)
+    right, text = verdict(exercises.few_dimensions.circle_price, answer, capsys)
     assert right == (message == "Right") and message in text

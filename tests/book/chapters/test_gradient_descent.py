@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import expi
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 COUNTS = np.array([[4, 0, 1, 2, 0], [1, 3, 0, 2, 0], [0, 1, 2, 1, 0], [0, 0, 0, 1, 3]])
 LABELS = ntp.SoftLabels.from_counts(COUNTS)
@@ -346,7 +346,7 @@ def drift_by_steps(W, H, G, step, sequential=False, first=False, after=False):
     ],
 )
 def test_drift_checker(answer, message, capsys):
-    right, text = verdict(checks.ch13.drift, answer, capsys)
+    right, text = verdict(exercises.gradient_descent.drift, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -391,7 +391,7 @@ def kappa_by_package(L, S, A):
     ],
 )
 def test_efficiency_checker(answer, message, capsys):
-    right, text = verdict(checks.ch13.efficiency, answer, capsys)
+    right, text = verdict(exercises.gradient_descent.efficiency, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -428,5 +428,5 @@ def least_in_words(excess, N, A):
     ],
 )
 def test_least_norm_checker(answer, message, capsys):
-    right, text = verdict(checks.ch13.least_norm, answer, capsys)
+    right, text = verdict(exercises.gradient_descent.least_norm, answer, capsys)
     assert right == (message == "Right") and message in text

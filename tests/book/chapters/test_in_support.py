@@ -8,7 +8,7 @@ from reference import verdict
 from scipy import optimize
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 
 def small(seed=0, V=5, m=4):
@@ -220,7 +220,7 @@ def log_of(N):
     ],
 )
 def test_project_checker(answer, message, capsys):
-    right, text = verdict(checks.ch06.project, answer, capsys)
+    right, text = verdict(exercises.in_support.project, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -264,5 +264,5 @@ def test_project_checker(answer, message, capsys):
     ],
 )
 def test_in_support_checker(answer, message, capsys):
-    right, text = verdict(checks.ch06.in_support, answer, capsys)
+    right, text = verdict(exercises.in_support.in_support, answer, capsys)
     assert right == (message == "Right") and message in text

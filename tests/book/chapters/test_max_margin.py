@@ -8,7 +8,7 @@ import pytest
 from reference import verdict
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 # Twins in rows and in columns, a full column, and a proxy that is not the solution.
 TWINS = np.array(
@@ -288,7 +288,7 @@ def test_where_the_proxy_fails():
     ],
 )
 def test_lower_bound_checker(answer, message, capsys):
-    right, text = verdict(checks.ch07.lower_bound, answer, capsys)
+    right, text = verdict(exercises.max_margin.lower_bound, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -306,7 +306,7 @@ def test_lower_bound_checker(answer, message, capsys):
     ],
 )
 def test_expanded_norm_checker(answer, message, capsys):
-    right, text = verdict(checks.ch07.expanded_norm, answer, capsys)
+    right, text = verdict(exercises.max_margin.expanded_norm, answer, capsys)
     assert right == (message == "Right") and message in text
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 import ntp_lite as ntp
-from ntp_lite.checks import ch04
+from ntp_lite.exercises import nuclear_norm
 from ntp_lite.linalg import balanced_factors
 from ntp_lite.models import UFM
 

@@ -11,7 +11,7 @@ import pytest
 from reference import verdict
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 END = 0
 
@@ -335,7 +335,7 @@ def length(stories, end=1):
     ],
 )
 def test_prefix_floor_checker(answer, message, capsys):
-    right, text = verdict(checks.ch17.prefix_floor, answer, capsys)
+    right, text = verdict(exercises.open_directions.prefix_floor, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -371,7 +371,7 @@ def leave_one_out(N):
     ],
 )
 def test_unseen_shares_checker(answer, message, capsys):
-    right, text = verdict(checks.ch17.unseen_shares, answer, capsys)
+    right, text = verdict(exercises.open_directions.unseen_shares, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -430,5 +430,5 @@ def stays_with(alpha, beta):
     ],
 )
 def test_limit_direction_checker(answer, message, capsys):
-    right, text = verdict(checks.ch17.limit_direction, answer, capsys)
+    right, text = verdict(exercises.open_directions.limit_direction, answer, capsys)
     assert right == (message == "Right") and message in text

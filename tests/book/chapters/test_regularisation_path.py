@@ -17,7 +17,7 @@ from reference import (
 )
 
 import ntp_lite as ntp
-from ntp_lite.checks import ch08
+from ntp_lite.exercises import regularisation_path
 
 RIDGES = 10.0 ** -np.arange(1, 12)
 

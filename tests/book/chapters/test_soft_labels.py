@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ntp_lite as ntp
-from ntp_lite.checks import ch01
+from ntp_lite.exercises import soft_labels
 
 SENTENCES = """
 the cat sat . the dog ran . the cat slept . the hen sat . the dog sat .

@@ -10,7 +10,7 @@ import pytest
 from reference import verdict
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 # Twin contexts (0, 1) and (2, 3), twin words (3, 4), a near twin (4 of 0).
 S = np.array(
@@ -268,7 +268,7 @@ def statistic(X, classes, keep=True, total="kept", power=2):
     ],
 )
 def test_collapse_statistic_checker(answer, message, capsys):
-    right, text = verdict(checks.ch10.collapse_statistic, answer, capsys)
+    right, text = verdict(exercises.subspace_collapse.collapse_statistic, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -296,5 +296,5 @@ def frequency_ratio(a, b):
     ],
 )
 def test_forced_distance_checker(answer, message, capsys):
-    right, text = verdict(checks.ch10.forced_distance, answer, capsys)
+    right, text = verdict(exercises.subspace_collapse.forced_distance, answer, capsys)
     assert right == (message == "Right") and message in text

@@ -11,7 +11,7 @@ from reference import verdict
 from scipy.spatial.distance import jensenshannon
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 COUNTS = np.array([[4, 0, 1, 0, 2], [1, 2, 0, 0, 3], [0, 5, 2, 1, 0], [0, 0, 3, 1, 0]])
 LABELS = ntp.SoftLabels.from_counts(COUNTS)
@@ -331,7 +331,7 @@ def group_share(pi, groups):
     ],
 )
 def test_merging_price_checker(answer, message, capsys):
-    right, text = verdict(checks.ch14.merging_price, answer, capsys)
+    right, text = verdict(exercises.transformers.merging_price, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -361,5 +361,5 @@ def charge_at_best_gain(M):
     ],
 )
 def test_least_decay_checker(answer, message, capsys):
-    right, text = verdict(checks.ch14.least_decay, answer, capsys)
+    right, text = verdict(exercises.transformers.least_decay, answer, capsys)
     assert right == (message == "Right") and message in text

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ntp_lite as ntp
-from ntp_lite.checks import ch03
+from ntp_lite.exercises import unconstrained_features
 from ntp_lite.models import UFM
 from ntp_lite.train import TrainConfig, fit
 

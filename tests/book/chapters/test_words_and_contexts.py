@@ -8,7 +8,7 @@ from reference import verdict
 from scipy.linalg import sqrtm
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 
 def balanced_by_descent(L, seed, d=4, steps=4000):
@@ -198,7 +198,7 @@ def word_roots(L):
 def test_word_gram_checker(answer, message, capsys):
     # Roots of tiny eigenvalues lose half of their digits: no warning matters here.
     with np.errstate(all="ignore"):
-        right, text = verdict(checks.ch09.word_gram, answer, capsys)
+        right, text = verdict(exercises.words_and_contexts.word_gram, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -222,7 +222,7 @@ def test_word_gram_checker(answer, message, capsys):
     ],
 )
 def test_cross_cosines_checker(answer, message, capsys):
-    right, text = verdict(checks.ch09.cross_cosines, answer, capsys)
+    right, text = verdict(exercises.words_and_contexts.cross_cosines, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -240,5 +240,5 @@ def test_cross_cosines_checker(answer, message, capsys):
     ],
 )
 def test_rotation_checker(answer, message, capsys):
-    right, text = verdict(checks.ch09.rotation, answer, capsys)
+    right, text = verdict(exercises.words_and_contexts.rotation, answer, capsys)
     assert right == (message == "Right") and message in text

@@ -12,7 +12,7 @@ import torch
 from reference import verdict
 
 import ntp_lite as ntp
-from ntp_lite import checks
+from ntp_lite import exercises
 
 LABELS = ntp.random_soft_labels(V=9, m=23, support_size=3, seed=6)
 P, PI = LABELS.P.toarray(), LABELS.pi
@@ -257,7 +257,7 @@ def flat(N_A, N_B):
     ],
 )
 def test_floor_rise_checker(answer, message, capsys):
-    right, text = verdict(checks.ch16.floor_rise, answer, capsys)
+    right, text = verdict(exercises.your_text_and_scale.floor_rise, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -291,7 +291,7 @@ def merged(t, s, direction=1, axis=0, add=True, base=1.0):
     ],
 )
 def test_merged_lse_checker(answer, message, capsys):
-    right, text = verdict(checks.ch16.merged_lse, answer, capsys)
+    right, text = verdict(exercises.your_text_and_scale.merged_lse, answer, capsys)
     assert right == (message == "Right") and message in text
 
 
@@ -313,5 +313,5 @@ def test_merged_lse_checker(answer, message, capsys):
     ],
 )
 def test_step_seconds_checker(answer, message, capsys):
-    right, text = verdict(checks.ch16.step_seconds, answer, capsys)
+    right, text = verdict(exercises.your_text_and_scale.step_seconds, answer, capsys)
     assert right == (message == "Right") and message in text
