@@ -1,16 +1,24 @@
-"""Checkers for the exercises: `from ntp_lite import checks`, then `checks.ch04.name(answer)`.
+"""Checkers for the exercises, one module for each chapter, named like its file in `book/`.
 
-Each checker prints one message and returns True or False. An untouched stub (`...`) gets a
-reminder of what to do; a wrong answer gets the likely mistake; a right one a short confirmation.
+`from ntp_lite import exercises`, then `exercises.max_margin.lower_bound(answer)`. Each checker
+prints one message and returns True or False. An untouched stub (`...`) gets a reminder of what to
+do; a wrong answer gets the likely mistake; a right one a short confirmation.
 """
 
 from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
+
+CHAPTERS = sorted(module.name for module in iter_modules(__path__) if module.name[0] != "_")
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name.startswith("ch"):
+    if name in CHAPTERS:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(
-        f"ntp_lite.checks has no part named {name!r}; chapters are ch01, ch02, ..."
+        f"ntp_lite.exercises has no chapter named {name!r}; chapters are {', '.join(CHAPTERS)}"
     )
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *CHAPTERS]
