@@ -1,4 +1,4 @@
-"""Checkers of chapter 05, "How do we know it is optimal?"."""
+"""Checkers of the exercises of "How do we know it is optimal?"."""
 
 from __future__ import annotations
 

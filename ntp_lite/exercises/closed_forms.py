@@ -1,4 +1,4 @@
-"""Checkers of chapter 11, closed forms."""
+"""Checkers of the exercises of "Closed forms"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of chapter 12, concepts in singular vectors."""
+"""Checkers of the exercises of "Concepts in singular vectors"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of chapter 02, "The entropy floor"."""
+"""Checkers of the exercises of "The entropy floor"."""
 
 from __future__ import annotations
 

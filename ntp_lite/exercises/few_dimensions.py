@@ -1,4 +1,4 @@
-"""Checkers of chapter 15, few dimensions."""
+"""Checkers of the exercises of "Few dimensions"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of chapter 13, what gradient descent does."""
+"""Checkers of the exercises of "What gradient descent does"."""
 
 from __future__ import annotations
 

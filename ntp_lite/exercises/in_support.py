@@ -1,4 +1,4 @@
-"""Checkers of chapter 06, the in-support component."""
+"""Checkers of the exercises of "The in-support component"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of chapter 07, the max-margin component."""
+"""Checkers of the exercises of "The max-margin component"."""
 
 from __future__ import annotations
 

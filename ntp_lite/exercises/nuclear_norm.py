@@ -1,4 +1,4 @@
-"""Checkers for chapter 4, from two matrices to one."""
+"""Checkers of the exercises of "From two matrices to one"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of chapter 17, open directions."""
+"""Checkers of the exercises of "Open directions"."""
 
 from __future__ import annotations
 

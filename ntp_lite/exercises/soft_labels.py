@@ -1,4 +1,4 @@
-"""Checkers of chapter 01, "From text to soft labels"."""
+"""Checkers of the exercises of "From text to soft labels"."""
 
 from __future__ import annotations
 

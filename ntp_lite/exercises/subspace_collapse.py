@@ -1,4 +1,4 @@
-"""Checkers of chapter 10, subspace collapse."""
+"""Checkers of the exercises of "Subspace collapse"."""
 
 from __future__ import annotations
 

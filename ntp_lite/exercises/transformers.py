@@ -1,4 +1,4 @@
-"""Checkers of chapter 14, transformers."""
+"""Checkers of the exercises of "Transformers"."""
 
 from __future__ import annotations
 

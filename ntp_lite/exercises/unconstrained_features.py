@@ -1,4 +1,4 @@
-"""Checkers for chapter 3, the unconstrained features model."""
+"""Checkers of the exercises of "The unconstrained features model"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of chapter 09, words and contexts as vectors."""
+"""Checkers of the exercises of "Words and contexts as vectors"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of chapter 16, your own text and scale."""
+"""Checkers of the exercises of "Your own text, and scale"."""
 
 from __future__ import annotations
 

@@ -1,30 +1,56 @@
-"""What every exercise checker must do, whatever it checks; the chapters' tests know the answers."""
+"""What every exercise checker must do, whatever it checks; test_<chapter>.py knows the answers."""
 
 import inspect
 
 import pytest
+from chapters import chapters
 from reference import verdict
 
-from ntp_lite import checks
+from ntp_lite import exercises
 
-CHECKERS = [
-    value
-    for chapter in range(1, 18)
-    for module in [getattr(checks, f"ch{chapter:02d}")]
-    for name, value in vars(module).items()
-    if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
-]
-# One checker takes two numbers; its own test is in test_ch01.py.
+
+def checkers_of(chapter):
+    """The public functions that the chapter's module defines, apart from its solutions."""
+    module = getattr(exercises, chapter)
+    return [
+        value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and not name.startswith(("_", "solution_"))
+    ]
+
+
+WITH_CHECKERS = [chapter for chapter in chapters() if chapter in exercises.CHAPTERS]
+CHECKERS = [checker for chapter in WITH_CHECKERS for checker in checkers_of(chapter)]
+# One checker takes two numbers; its own test is in test_soft_labels.py.
 OF_FUNCTIONS = [checker for checker in CHECKERS if len(inspect.signature(checker).parameters) == 1]
 
 
-def test_every_chapter_has_two_checkers():
-    modules = [checker.__module__ for checker in CHECKERS]
-    assert all(modules.count(f"ntp_lite.checks.ch{k:02d}") >= 2 for k in range(1, 18))
+@pytest.mark.parametrize("chapter", chapters())
+def test_every_chapter_has_two_checkers(chapter):
+    assert chapter in exercises.CHAPTERS, (
+        f"The chapter {chapter} has no checkers; write ntp_lite/exercises/{chapter}.py."
+    )
+    assert len(checkers_of(chapter)) >= 2, (
+        f"The chapter {chapter} needs two checkers or more in ntp_lite/exercises/{chapter}.py."
+    )
+
+
+def test_every_module_of_checkers_belongs_to_a_chapter():
+    assert set(exercises.CHAPTERS) == set(chapters())
     assert len(OF_FUNCTIONS) == len(CHECKERS) - 1
 
 
-@pytest.mark.parametrize("checker", OF_FUNCTIONS, ids=lambda c: f"{c.__module__[-4:]}.{c.__name__}")
+def test_a_chapter_that_does_not_exist_is_named_with_those_that_do():
+    with pytest.raises(AttributeError, match=r"no chapter named 'max_margins'; chapters are .*max_"):
+        exercises.max_margins  # noqa: B018
+    assert set(exercises.CHAPTERS) <= set(dir(exercises))
+
+
+@pytest.mark.parametrize(
+    "checker", OF_FUNCTIONS, ids=lambda c: f"{c.__module__.rsplit('.', 1)[1]}.{c.__name__}"
+)
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

@@ -1,4 +1,4 @@
-"""Chapter 8: the laws of the regularisation path, each with a mutation that breaks it."""
+"""The statements of "The regularisation path", each by an independent truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reference import (
 )
 
 import ntp_lite as ntp
-from ntp_lite.exercises import regularisation_path
+from ntp_lite.exercises.regularisation_path import solution_guaranteed_margins
 
 RIDGES = 10.0 ** -np.arange(1, 12)
 
@@ -306,7 +306,7 @@ def test_margins_of_any_model(case, mutation):
             L = point.L + noise * rng.normal(size=point.L.shape)
             gamma = operator_norm((case.P - softmax(L)) * case.pi)
             gamma *= 0.5 if mutation else 1
-            bound = ch08_solution(case.N, gamma)
+            bound = solution_guaranteed_margins(case.N, gamma)
             margin = L - np.where(case.S, -np.inf, L).max(axis=0)
             covered = np.isfinite(bound)
             holds &= (margin >= bound - 1e-9)[covered].all()
@@ -320,7 +320,7 @@ def test_margins_of_any_model(case, mutation):
     # One context, all of it one token: the operator norm is sqrt(1 + 1/(V-1)) times the leak.
     L = np.array([[5.0], [0.0]])
     gamma = operator_norm(np.array([[1.0], [0.0]]) - softmax(L)) * (0.1 if mutation else 1)
-    holds &= ch08_solution(np.array([[1], [0]]), gamma)[0, 0] <= 5.0
+    holds &= solution_guaranteed_margins(np.array([[1], [0]]), gamma)[0, 0] <= 5.0
     assert bool(holds) == (mutation == "")
 
 
@@ -332,103 +332,3 @@ def test_the_smallest_language():
         L = ntp.solve_ridge(labels, ridge, tol=1e-10).L[:, 0]
         assert np.allclose(L, np.array([0.5, -0.5]) * np.log((1 - q) / q), atol=1e-4)
         assert not np.allclose(L, np.array([0.5, -0.5]) * np.log(1 / ridge), atol=1e-2)
-
-
-# Checkers
-
-
-def ch08_solution(N, gamma):
-    joint = N / N.sum()
-    bound = np.full(N.shape, np.nan)
-    bound[N > 0] = -np.inf
-    covered = joint > gamma
-    bound[covered] = np.log((joint[covered] - gamma) / gamma)
-    return bound
-
-
-def price(norm="nuc", base=np.e, sign=1, divide=True, quotient=False):
-    def answer(L_1, ridge_1, L_2, ridge_2):
-        growth = np.linalg.norm(L_2, norm) - np.linalg.norm(L_1, norm)
-        if quotient:
-            growth = np.linalg.norm(L_2 - L_1, norm)
-        return sign * growth / (np.log(ridge_1 / ridge_2) / np.log(base) if divide else 1)
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (
-            lambda L_1, r_1, L_2, r_2: np.linalg.norm(L_2, "nuc") / np.log(1 / r_2),
-            "one point alone",
-        ),
-        (price(sign=-1), "the sign"),
-        (price(base=10), "natural logarithm"),
-        (price("fro"), "Frobenius"),
-        (price(2), "operator norm"),
-        (price(quotient=True), "norm of the slope"),
-        (price(divide=False), "divide by the step"),
-        (
-            lambda L_1, r_1, L_2, r_2: price(divide=False)(L_1, r_1, L_2, r_2) / (r_1 - r_2),
-            "not in the ridge itself",
-        ),
-    ],
-)
-def test_estimate_price_hints(answer, hint, capsys):
-    assert not ch08.estimate_price(answer)
-    assert hint in capsys.readouterr().out
-
-
-def margins(
-    table=lambda N: N / N.sum(), keep=True, base=np.e, off=np.nan, vacuous=-np.inf, div=True
-):
-    def answer(N, gamma):
-        joint = table(N)
-        with np.errstate(all="ignore"):
-            bound = np.log((joint - gamma * keep) / (gamma if div else 1)) / np.log(base)
-        bound = np.where(joint > gamma, bound, vacuous)
-        return np.where(N > 0, bound, off)
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (margins(lambda N: N / N.sum(axis=0)), "priors are missing"),
-        (margins(lambda N: N / N.sum(axis=1, keepdims=True)), "wrong axis"),
-        (margins(keep=False), "subtract it"),
-        (margins(base=10), "natural logarithm"),
-        (margins(div=False), "divide by gamma"),
-        (margins(off=-np.inf), "should be nan."),
-        (margins(off=0.0), "nan, not 0"),
-        (margins(vacuous=np.nan), "-inf, not nan"),
-        (margins(vacuous=0.0), "-inf, not 0"),
-    ],
-)
-def test_guaranteed_margins_hints(answer, hint, capsys):
-    assert not ch08.guaranteed_margins(answer)
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("checker", "solution"),
-    [
-        (ch08.estimate_price, price()),
-        (ch08.guaranteed_margins, ch08_solution),
-        (ch08.guaranteed_margins, margins()),
-    ],
-)
-def test_solutions_pass_and_stubs_do_not(checker, solution, capsys):
-    assert checker(solution)
-    assert "Right" in capsys.readouterr().out
-    assert not checker(lambda *arguments: ...)
-    assert "replace the ..." in capsys.readouterr().out
-    assert not checker(lambda *arguments: None)
-
-
-def test_the_counts_of_the_checker_cover_all_cases():
-    joint = ch08.COUNTS / ch08.COUNTS.sum()
-    seen = ch08.COUNTS > 0
-    assert (~seen).any() and (seen & (joint <= ch08.GAMMA)).any() and (joint > ch08.GAMMA).any()

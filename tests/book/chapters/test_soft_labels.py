@@ -1,4 +1,4 @@
-"""Chapter 01: the checkers of its exercises, and its propositions by independent truths."""
+"""The statements of "From text to soft labels", each by an independent truth."""
 
 from collections import Counter
 from fractions import Fraction
@@ -8,157 +8,49 @@ import numpy as np
 import pytest
 
 import ntp_lite as ntp
-from ntp_lite.exercises import soft_labels
 
-SENTENCES = """
-the cat sat . the dog ran . the cat slept . the hen sat . the dog sat .
-the cat ran . the cat sat . the dog ran . the hen ran . the cat slept !
-"""
-TEN = SENTENCES.split()
-
-
-def soft_labels(N):
-    return N.sum(axis=0) / N.sum(), N / N.sum(axis=0), (N > 0).astype(float)
-
-
-def merge(N, contexts, kept, add=True):
-    distinct, where = np.unique(contexts[:, kept], axis=0, return_inverse=True)
-    shorter = np.zeros((len(N), len(distinct)))
-    for j, target in enumerate(where.reshape(-1)):
-        shorter[:, target] = N[:, j] + (shorter[:, target] if add else 0)
-    return shorter
-
-
-RIGHT = [
-    (ch01.two_token_contexts, (38, 14)),
-    (ch01.soft_labels_from_counts, (soft_labels,)),
-    (ch01.soft_labels_from_counts, (lambda N: [*soft_labels(N)[:2], N > 0],)),
-    (
-        ch01.mean_support_sizes,
-        (lambda N: ((N > 0).sum(0).mean(), N.sum(0) / N.sum() @ (N > 0).sum(0)),),
-    ),
-    (ch01.forget_oldest, (lambda N, c: merge(N, c, slice(1, None)),)),
+TEN = [
+    "the",
+    "cat",
+    "sat",
+    ".",
+    "the",
+    "dog",
+    "ran",
+    ".",
+    "the",
+    "cat",
+    "slept",
+    ".",
+    "the",
+    "hen",
+    "sat",
+    ".",
+    "the",
+    "dog",
+    "sat",
+    ".",
+    "the",
+    "cat",
+    "ran",
+    ".",
+    "the",
+    "cat",
+    "sat",
+    ".",
+    "the",
+    "dog",
+    "ran",
+    ".",
+    "the",
+    "hen",
+    "ran",
+    ".",
+    "the",
+    "cat",
+    "slept",
+    "!",
 ]
-
-WRONG = [
-    (ch01.two_token_contexts, (38, 15), "nothing follows it"),
-    (ch01.two_token_contexts, (39, 14), "two tokens before it"),
-    (ch01.two_token_contexts, (39, 15), "two slips"),
-    (ch01.two_token_contexts, (40, 14), "not tokens"),
-    (ch01.two_token_contexts, (14, 38), "n comes first"),
-    (ch01.two_token_contexts, (38, 13), "m is not"),
-    (ch01.two_token_contexts, (37, 14), "n is not"),
-    (
-        ch01.soft_labels_from_counts,
-        (lambda N: (soft_labels(N)[0], N / np.maximum(N.sum(1, keepdims=True), 1), N > 0),),
-        "rows that sum to one",
-    ),
-    (
-        ch01.soft_labels_from_counts,
-        (lambda N: (soft_labels(N)[0], _nan_rows(N), N > 0),),
-        "rows that sum to one",
-    ),
-    (
-        ch01.soft_labels_from_counts,
-        (lambda N: (soft_labels(N)[0], N / N.sum(), N > 0),),
-        "the joint table",
-    ),
-    (
-        ch01.soft_labels_from_counts,
-        (lambda N: (N.sum(0), *soft_labels(N)[1:]),),
-        "divide by n",
-    ),
-    (
-        ch01.soft_labels_from_counts,
-        (lambda N: (np.full(3, 1 / 3), *soft_labels(N)[1:]),),
-        "not alike",
-    ),
-    (ch01.soft_labels_from_counts, (lambda N: (*soft_labels(N)[:2], N),), "not counts"),
-    (
-        ch01.soft_labels_from_counts,
-        (lambda N: (N.sum(1) / N.sum(), *soft_labels(N)[1:]),),
-        "wrong axis",
-    ),
-    (ch01.soft_labels_from_counts, (lambda N: N / N.sum(0),), "three arrays"),
-    (ch01.soft_labels_from_counts, (lambda N: (..., 1, 2),), "replace the ..."),
-    (
-        ch01.mean_support_sizes,
-        (lambda N: (N.sum(0) / N.sum() @ (N > 0).sum(0), (N > 0).sum(0).mean()),),
-        "swapped",
-    ),
-    (ch01.mean_support_sizes, (lambda N: ((N > 0).sum(0).mean(),) * 2,), "both are averages"),
-    (
-        ch01.mean_support_sizes,
-        (lambda N: ((N > 0).sum(1).mean(), N.sum(1) / N.sum() @ (N > 0).sum(1)),),
-        "along rows",
-    ),
-    (
-        ch01.mean_support_sizes,
-        (lambda N: (N.sum(0).mean(), N.sum(0) / N.sum() @ N.sum(0)),),
-        "summed the counts",
-    ),
-    (
-        ch01.mean_support_sizes,
-        (lambda N: ((N > 0).sum(0).mean(), N.sum(0) @ (N > 0).sum(0)),),
-        "divided by n",
-    ),
-    (ch01.forget_oldest, (lambda N, c: merge(N, c, slice(None, -1)),), "dropped the newest"),
-    (
-        ch01.forget_oldest,
-        (lambda N, c: merge(N, c, slice(1, None)) > 0,),
-        "merged the supports",
-    ),
-    (
-        ch01.forget_oldest,
-        (lambda N, c: merge(N, c, slice(1, None), add=False),),
-        "do not overwrite",
-    ),
-    (ch01.forget_oldest, (lambda N, c: _first_seen_order(N, c),), "first appearance"),
-]
-
-
-def _first_seen_order(N, contexts):
-    short = [tuple(context) for context in contexts[:, 1:].tolist()]
-    seen = list(dict.fromkeys(short))
-    merged = np.zeros((len(N), len(seen)))
-    for j, context in enumerate(short):
-        merged[:, seen.index(context)] += N[:, j]
-    return merged
-
-
-def _nan_rows(N):
-    with np.errstate(invalid="ignore"):
-        return N / N.sum(axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize(("checker", "answer"), RIGHT)
-def test_right_answers_pass(checker, answer, capsys):
-    assert checker(*answer)
-    assert capsys.readouterr().out.startswith("Right:")
-
-
-@pytest.mark.parametrize(("checker", "answer", "hint"), WRONG)
-def test_likely_mistakes_get_their_hint(checker, answer, hint, capsys):
-    assert not checker(*answer)
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("checker", "count"),
-    [
-        (ch01.two_token_contexts, 2),
-        (ch01.soft_labels_from_counts, 1),
-        (ch01.mean_support_sizes, 1),
-        (ch01.forget_oldest, 1),
-    ],
-)
-def test_stubs_only_remind(checker, count, capsys):
-    stub = [...] * count if count == 2 else [lambda *arguments: ...]
-    assert not checker(*stub)
-    assert "replace" in capsys.readouterr().out
-
-
-# --- The propositions ----------------------------------------------------------------------------
 
 
 def _ten_sentences(context_length):
