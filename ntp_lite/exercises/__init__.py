@@ -2,7 +2,9 @@
 
 `from ntp_lite import exercises`, then `exercises.max_margin.lower_bound(answer)`. Each checker
 prints one message and returns True or False. An untouched stub (`...`) gets a reminder of what to
-do; a wrong answer gets the likely mistake; a right one a short confirmation.
+do; a wrong answer gets the likely mistake; a right one a short confirmation. Where the right answer
+is a formula, it is a function of its own, `solution_<exercise>`, so that the help of a checker does
+not show it; the folded solution in the chapter is written out there.
 """
 
 from importlib import import_module

@@ -11,15 +11,21 @@ from ._common import NoAnswerError, compare, say, value_of
 COUNTS = np.array([[0, 1, 0], [4, 0, 1], [0, 2, 0], [0, 3, 5], [0, 0, 2]])
 
 
+def solution_entropy_floor(N: Any) -> Any:
+    """The prior-weighted mean of the entropies of the columns, in nats."""
+    P, pi = N / N.sum(axis=0), N.sum(axis=0) / N.sum()
+    return pi @ _entropies(P, 0)
+
+
+def _entropies(A: Any, axis: int) -> Any:
+    return -(A * np.log(np.where(A > 0, A, 1.0))).sum(axis=axis)
+
+
 def entropy_floor(answer: Any) -> bool:
     """Accepts a function of dense N (V, m) that returns the conditional entropy in nats."""
     N = COUNTS
-    P, pi = N / N.sum(axis=0), N.sum(axis=0) / N.sum()
-
-    def entropies(A: Any, axis: int) -> Any:
-        return -(A * np.log(np.where(A > 0, A, 1.0))).sum(axis=axis)
-
-    right = pi @ entropies(P, 0)
+    P = N / N.sum(axis=0)
+    right = solution_entropy_floor(N)
     backward = N / N.sum(axis=1, keepdims=True)
     return compare(
         answer,
@@ -29,14 +35,14 @@ def entropy_floor(answer: Any) -> bool:
             "0 ln 0 became nan; it counts as 0.": np.nan,
             "that is in bits; use the natural logarithm.": right / np.log(2),
             "you averaged over contexts with equal weights; weigh them by pi.": (
-                entropies(P, 0).mean()
+                _entropies(P, 0).mean()
             ),
-            "you summed over contexts without weights; weigh them by pi.": entropies(P, 0).sum(),
+            "you summed over contexts without weights; weigh them by pi.": _entropies(P, 0).sum(),
             "wrong axis: divide each column by its sum, not each row.": (
-                N.sum(axis=1) / N.sum() @ entropies(backward, 1)
+                N.sum(axis=1) / N.sum() @ _entropies(backward, 1)
             ),
             "that is the entropy of the joint table N / n; use the columns P_j.": (
-                entropies(N / N.sum(), 0).sum()
+                _entropies(N / N.sum(), 0).sum()
             ),
             "the sign: entropies are not negative.": -right,
         },
@@ -44,11 +50,16 @@ def entropy_floor(answer: Any) -> bool:
     )
 
 
+def solution_smallest_spread(V: int, pi: Any, k: Any, excess: float) -> Any:
+    """The corollary's lower bound on the spread of the logits."""
+    return np.log(pi @ (V - k) / (V * excess))
+
+
 def smallest_spread(answer: Any) -> bool:
     """Accepts a function of (V, pi, k, excess) that returns the corollary's lower bound on R."""
     V, k, excess = 5, np.array([1, 3, 3]), 1e-4
     pi = COUNTS.sum(axis=0) / COUNTS.sum()
-    right = np.log(pi @ (V - k) / (V * excess))
+    right = solution_smallest_spread(V, pi, k, excess)
     return compare(
         answer,
         right,

@@ -64,11 +64,16 @@ def circle_logits(answer: Any) -> bool:
     return compare(answer, right, success, mistakes, arguments=(P.copy(), t))
 
 
+def solution_circle_price(V: int) -> float:
+    """The nuclear norm of the circle whose smallest margin is one."""
+    return float(V / (1 - np.cos(2 * np.pi / V)))
+
+
 def circle_price(answer: Any) -> bool:
     """Accepts V / (1 - cos(2 pi / V)), the nuclear norm of the circle; a function of V."""
     V = 12
     step = 2 * np.pi / V
-    right = V / (1 - np.cos(step))
+    right = solution_circle_price(V)
     mistakes = {
         "this is the norm with s = 1, whose smallest margin is far below 1; rescale.": V,
         "this is the scale s; sum the singular values.": right / V,

@@ -13,6 +13,11 @@ SUPPORT = np.array(
 )
 
 
+def solution_project(L: Any, S: Any) -> Any:
+    """Zero off the support, centred on it."""
+    return S * (L - (S * L).sum(axis=0) / S.sum(axis=0))
+
+
 def project(answer: Any) -> bool:
     """Accepts the orthogonal projection on F: the answer as a function of (L, S), both (V, m)."""
     S = SUPPORT
@@ -33,7 +38,13 @@ def project(answer: Any) -> bool:
         "this is the other part, L - P_F(L); return P_F(L) itself.": L - S * (L - means),
     }
     success = "zero off the support, centred on it: the nearest element of F."
-    return compare(answer, S * (L - means), success, mistakes, arguments=(L.copy(), S.copy()))
+    right = solution_project(L, S)
+    return compare(answer, right, success, mistakes, arguments=(L.copy(), S.copy()))
+
+
+def solution_in_support(N: Any) -> Any:
+    """The logarithms of the counts, centred on each support; a context's total cancels."""
+    return solution_project(np.log(np.where(N > 0, N, 1.0)), N > 0)
 
 
 def in_support(answer: Any) -> bool:
@@ -43,7 +54,7 @@ def in_support(answer: Any) -> bool:
     P = N / N.sum(axis=0)
     log_P = np.log(np.where(N > 0, P, 1.0))
     k = S.sum(axis=0)
-    L_in = S * (log_P - log_P.sum(axis=0) / k)
+    L_in = solution_in_support(N)
     share = P.sum(axis=1, keepdims=True)
     log_N = np.log(np.where(N > 0, N, 1))
     mistakes = {
@@ -61,16 +72,12 @@ def in_support(answer: Any) -> bool:
         - log_N.sum(axis=0) / k,
         "the mean is weighted by P here; in F the plain sum over the support is zero.": S
         * (log_P - (P * log_P).sum(axis=0)),
-        "you normalised rows; P is N divided by its column sums.": _centred(
-            np.log(np.where(N > 0, N / N.sum(axis=1, keepdims=True), 1.0))
+        "you normalised rows; P is N divided by its column sums.": solution_project(
+            np.log(np.where(N > 0, N / N.sum(axis=1, keepdims=True), 1.0)), S
         ),
-        "you divided by a token's total share; P_zj alone enters.": _centred(
-            np.where(N > 0, log_P - np.log(share), 0.0)
+        "you divided by a token's total share; P_zj alone enters.": solution_project(
+            np.where(N > 0, log_P - np.log(share), 0.0), S
         ),
     }
     success = "finite, sparse, and softmax within each support gives P back."
     return compare(answer, L_in, success, mistakes, arguments=(N.copy(),))
-
-
-def _centred(A: np.ndarray) -> np.ndarray:
-    return SUPPORT * (A - (SUPPORT * A).sum(axis=0) / SUPPORT.sum(axis=0))

@@ -36,6 +36,11 @@ def two_token_contexts(n: Any, m: Any) -> bool:
     )
 
 
+def solution_soft_labels_from_counts(N: Any) -> tuple[Any, Any, Any]:
+    """Priors (m,), soft labels (V, m) and supports (V, m) of counts N (V, m)."""
+    return N.sum(axis=0) / N.sum(), N / N.sum(axis=0), (N > 0).astype(float)
+
+
 def soft_labels_from_counts(answer: Any) -> bool:
     """Accepts a function of dense N (V, m) that returns (pi, P, S), S as numbers or booleans."""
     N = COUNTS
@@ -58,7 +63,7 @@ def soft_labels_from_counts(answer: Any) -> bool:
             hint = " Did you sum over the wrong axis?" if array.shape == (V,) else ""
             return say(False, f"{name} has shape {array.shape}, expected {shape}.{hint}")
     column_sums = N.sum(axis=0)
-    pi, P, S = column_sums / N.sum(), N / column_sums, (N > 0).astype(float)
+    pi, P, S = solution_soft_labels_from_counts(N)
     row_sums = np.maximum(N.sum(axis=1, keepdims=True), 1)
 
     def packed(pi: Any, P: Any, S: Any) -> Any:
@@ -87,11 +92,17 @@ def soft_labels_from_counts(answer: Any) -> bool:
     )
 
 
+def solution_mean_support_sizes(N: Any) -> list[float]:
+    """The mean support size over contexts, and over positions."""
+    sizes = (N > 0).sum(axis=0)
+    return [sizes.mean(), N.sum(axis=0) / N.sum() @ sizes]
+
+
 def mean_support_sizes(answer: Any) -> bool:
     """Accepts a function of dense N that returns (mean over contexts, mean over positions)."""
     N = COUNTS
     pi, k = N.sum(axis=0) / N.sum(), (N > 0).sum(axis=0)
-    right = [k.mean(), pi @ k]
+    right = solution_mean_support_sizes(N)
     rows = (N > 0).sum(axis=1)
     row_weights = N.sum(axis=1) / N.sum()
     return compare(

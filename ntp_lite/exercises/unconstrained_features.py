@@ -66,6 +66,11 @@ def gradients(answer: Callable[..., Any]) -> bool:
     return say(False, "right shapes, wrong numbers; check G = (P - Q) diag(pi) first.")
 
 
+def solution_smallest_excess(energy: float, pi: Any, support_sizes: Any, V: int) -> float:
+    """zeta exp(-2 energy) with zeta = sum_j pi_j (1 - k_j / V)."""
+    return float(np.sum(pi * (1 - support_sizes / V)) * np.exp(-2 * energy))
+
+
 def smallest_excess(answer: Callable[..., Any]) -> bool:
     """A function (energy, pi, support_sizes, V) -> zeta exp(-2 energy).
 
@@ -87,9 +92,8 @@ def smallest_excess(answer: Callable[..., Any]) -> bool:
         "zeta is a share of the vocabulary: divide V - k_j by V.": V * zeta * factor,
         "the constant zeta in front is missing.": factor,
     }
-    return compare(
-        answer, zeta * factor, "no optimiser can get around this.", mistakes, (energy, pi, k, V)
-    )
+    right = solution_smallest_excess(energy, pi, k, V)
+    return compare(answer, right, "no optimiser can get around this.", mistakes, (energy, pi, k, V))
 
 
 def merged_floor(answer: Callable[..., Any]) -> bool:

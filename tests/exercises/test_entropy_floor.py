@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pytest
 
+import ntp_lite as ntp
 from ntp_lite.exercises import entropy_floor
+from ntp_lite.exercises.entropy_floor import solution_entropy_floor as floor
+from ntp_lite.exercises.entropy_floor import solution_smallest_spread as spread
 
 
 def split(N):
@@ -16,11 +19,6 @@ def entropies(A, axis=0):
     return -(A * np.log(np.where(A > 0, A, 1.0))).sum(axis=axis)
 
 
-def floor(N):
-    P, pi = split(N)
-    return pi @ entropies(P)
-
-
 def nan_floor(N):
     P, pi = split(N)
     with np.errstate(all="ignore"):
@@ -29,10 +27,6 @@ def nan_floor(N):
 
 def backward_floor(N):
     return N.sum(axis=1) / N.sum() @ entropies(N / N.sum(axis=1, keepdims=True), 1)
-
-
-def spread(V, pi, k, excess):
-    return np.log(pi @ (V - k) / (V * excess))
 
 
 def log_softmax(L, axis=0):
@@ -77,7 +71,9 @@ def nan_excess(L, P, pi):
 
 RIGHT = [
     (entropy_floor.entropy_floor, floor),
+    (entropy_floor.entropy_floor, lambda N: ntp.SoftLabels.from_counts(N).entropy),
     (entropy_floor.smallest_spread, spread),
+    (entropy_floor.smallest_spread, lambda V, pi, k, e: -np.log(e) + np.log(1 - pi @ k / V)),
     (entropy_floor.safe_excess, safe),
 ]
 

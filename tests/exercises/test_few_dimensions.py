@@ -7,6 +7,7 @@ import pytest
 from reference import verdict
 
 from ntp_lite import exercises
+from ntp_lite.exercises.few_dimensions import solution_circle_price as price
 
 
 def logits(P, t, log=np.log, kind="1 - cos", join="prod", frequencies=True, inside=False):
@@ -67,10 +68,6 @@ def logits_by_interpolation(P, t):
 def test_circle_logits_checker(answer, message, capsys):
     right, text = verdict(exercises.few_dimensions.circle_logits, answer, capsys)
     assert right == (message == "Right") and message in text
-
-
-def price(V):
-    return V / (1 - np.cos(2 * np.pi / V))
 
 
 def price_by_svd(V):

@@ -12,7 +12,7 @@ from ntp_lite import exercises
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda G, S: (G * S).sum() / np.linalg.norm(G, 2), "Right"),
+        (exercises.max_margin.solution_lower_bound, "Right"),
         (lambda G, S: (G / np.linalg.svd(G)[1][0])[S > 0].sum(), "Right"),
         (lambda G, S: (G * S).sum(), "without scaling"),
         (lambda G, S: (G * S).sum() / max(1, np.linalg.norm(G, 2)), "below one"),
@@ -32,7 +32,7 @@ def test_lower_bound_checker(answer, message, capsys):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda M, r, c: np.linalg.norm(np.sqrt(np.outer(r, c)) * M, "nuc"), "Right"),
+        (exercises.max_margin.solution_expanded_norm, "Right"),
         (lambda M, r, c: np.linalg.norm(np.repeat(np.repeat(M, r, 0), c, 1), "nuc"), "Right"),
         (lambda M, r, c: np.linalg.norm(M, "nuc"), "M itself"),
         (lambda M, r, c: np.linalg.norm(np.outer(r, c) * M, "nuc"), "square roots"),

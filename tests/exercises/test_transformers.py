@@ -70,7 +70,7 @@ def charge_at_best_gain(M):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda W, g: np.linalg.norm(W * g, axis=0).sum(), "Right"),
+        (exercises.transformers.solution_least_decay, "Right"),
         (lambda W, g: np.sqrt(np.diag((W * g).T @ (W * g))).sum(), "Right"),
         (lambda W, g: (np.sum(W**2) + g @ g) / 2, "as given"),
         (lambda W, g: np.linalg.norm(W, axis=0) @ g, "lengths are not"),

@@ -9,6 +9,7 @@ from reference import softmax
 
 import ntp_lite as ntp
 from ntp_lite.exercises import unconstrained_features
+from ntp_lite.exercises.unconstrained_features import solution_smallest_excess as least
 
 
 def gradients(W, H, P, pi, ridge, sign=1.0):
@@ -19,10 +20,6 @@ def gradients(W, H, P, pi, ridge, sign=1.0):
 def transposed_softmax(W, H, P, pi, ridge):
     G = (P - softmax((W @ H).T).T) * pi
     return ridge * W - G @ H.T, ridge * H - W.T @ G
-
-
-def least(energy, pi, k, V):
-    return (pi * (1 - k / V)).sum() * np.exp(-2 * energy)
 
 
 def merged(N, groups):
@@ -45,6 +42,7 @@ SOLUTIONS = [
     (unconstrained_features.gradients, gradients),
     (unconstrained_features.gradients, lambda *x: tuple(torch.as_tensor(g) for g in gradients(*x))),
     (unconstrained_features.smallest_excess, least),
+    (unconstrained_features.smallest_excess, lambda E, pi, k, V: (1 - pi @ k / V) / np.exp(E) ** 2),
     (unconstrained_features.smallest_excess, lambda *x: np.array(least(*x))),
     (unconstrained_features.merged_floor, merged),
 ]
