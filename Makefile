@@ -6,6 +6,7 @@
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
+EXPORT := PYTHONPATH="book/_ext$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN) -m ntp_book.export
 PORT ?= 8000
 # The versions that the book was built with come first.
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3 python3.14 python
@@ -41,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 # threads that wait for each other take twice the time.
 book: $(STAMP)  ## execute every chapter, build the site into _build/html
 	@export OMP_NUM_THREADS=1; status=0; \
-	$(RUN) book/_ext/notebook_export.py & \
+	$(EXPORT) & \
 	.venv/bin/jupyter-book build . -W -n --keep-going --quiet || status=1; \
 	wait $$! || status=1; \
 	exit $$status
@@ -60,7 +61,7 @@ test: $(STAMP)  ## run the unit tests, then execute every chapter's notebook
 
 # REPOSITORY=owner/name first writes the address into _config.yml; REFRESH=1 accepts new numbers.
 notebooks: $(STAMP)  ## export the chapters to book/notebooks (REPOSITORY=owner/name, REFRESH=1)
-	@$(RUN) book/_ext/notebook_export.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
+	@$(EXPORT) $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
 	  $(if $(REFRESH),--refresh)
 
 assignments: $(STAMP)  ## release the problem sets of one class (SEED=2027)
@@ -75,7 +76,7 @@ grade: $(STAMP)  ## grade notebooks (SUBMISSIONS=folder SET=1 SEED=2027 OUT=fold
 	  $(if $(filter no,$(SANDBOX)),--no-sandbox) || [ $$? -eq 1 ] # 1: finished, some files unreadable
 
 check-notebooks: $(STAMP)  ## fail if a notebook differs from a fresh export
-	@$(RUN) book/_ext/notebook_export.py --check
+	@$(EXPORT) --check
 
 lint: $(STAMP)  ## ruff, mypy and codespell
 	@$(RUN) -m ruff check .

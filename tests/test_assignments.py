@@ -327,9 +327,6 @@ def test_the_set_up_cell_speaks_to_students(monkeypatch):
             exec(cells[url], {})
         assert "your instructor" in str(said.value) and "set REPOSITORY" not in str(said.value)
         assert ("make notebooks REPOSITORY=owner/name" in str(said.value)) == colab
-    monkeypatch.setattr(assignments, "SETUP", "other")
-    with pytest.raises(assignments.AssignmentError, match="no longer says"):
-        assignments._setup(real, "main")
 
 
 # --- The release and nbgrader ---

@@ -48,8 +48,10 @@ from traitlets.config import Config
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
-from notebook_export import SETUP, code_cell, dump, name_cells  # noqa: E402
-from ntp_book import repository  # noqa: E402
+from ntp_book.addresses import addresses_of  # noqa: E402
+from ntp_book.export.cells import code_cell, dump, name_cells  # noqa: E402
+from ntp_book.export.markdown import myst_leftover  # noqa: E402
+from ntp_book.export.setup_cell import Messages, setup_cell  # noqa: E402
 
 UNANSWERED = "Not answered yet: replace this line with your code."
 CODE_STUB = f'# Your code here.\nraise NotImplementedError("{UNANSWERED}")'
@@ -60,26 +62,15 @@ HEADING = re.compile(r"^## Question (\d+)\. (.+)$", re.MULTILINE)
 EFFORT = re.compile(r"^\*(\d+) points, about (\d+) minutes, (coded|by hand)\.\*$", re.MULTILINE)
 RUBRIC = re.compile(r"^- \((\d+)\) ", re.MULTILINE)
 TABLE = "<!-- points -->"
-# What the set-up cell says to a reader of a chapter, and to a student whose cell is locked.
-ADVICE = {
-    """\
-            "This copy of the book has no published address yet: set REPOSITORY in this cell to "
-            "the GitHub repository that you opened the notebook from, and run the cell again."
-""": """\
-            "This notebook does not know the course's repository. Ask your instructor for its "
-            "address, install the package in a cell of your own above this one, with "
-            '`%pip install "ntp_lite[chapters] @ git+ADDRESS"`, and run this cell again. '
-            "(Instructors: `make notebooks REPOSITORY=owner/name`, then `make assignments` again.)"
-""",
-    """\
-    raise SystemExit("Install the package first: `pip install -e .[chapters]` in the repository.")
-""": """\
-    raise SystemExit(
-        'Install the package first, `pip install "ntp_lite[chapters] @ git+ADDRESS"` with the '
-        "address of the course's repository (ask your instructor), and restart the kernel."
-    )
-""",
-}
+# What the set-up cell says to a student, whose cell is locked.
+ADVICE = Messages(
+    no_address="This notebook does not know the course's repository. Ask your instructor for its "
+    "address, install the package in a cell of your own above this one, with "
+    '`%pip install "ntp_lite[chapters] @ git+ADDRESS"`, and run this cell again. '
+    "(Instructors: `make notebooks REPOSITORY=owner/name`, then `make assignments` again.)",
+    not_installed='Install the package first, `pip install "ntp_lite[chapters] @ git+ADDRESS"` '
+    "with the address of the course's repository (ask your instructor), and restart the kernel.",
+)
 QUESTION = re.compile(r"(ps\d+)-q(\d+)-[a-z][a-z0-9-]*")
 PROBE = """
 def plain(value):
@@ -211,8 +202,8 @@ def check(notebook: NotebookNode, name: str) -> None:
         insist(ids.count(meta["grade_id"]) == 1, cell, "two cells have this grade_id.")
         insist(meta.get("schema_version") == 3, cell, "schema_version must be 3.")
         insist(is_answer(cell) != bool(meta["locked"]), cell, "lock all cells but the answers.")
-        pattern = re.search(r"^\s*(```+|:::+)\{|\{[a-z]+(:[a-z]+)*\}`", source, re.MULTILINE)
-        insist(cell.cell_type == "code" or not pattern, cell, "write plain CommonMark, no MyST.")
+        plain = cell.cell_type == "code" or not myst_leftover(source)
+        insist(plain, cell, "write plain CommonMark, no MyST.")
         if is_answer(cell) or is_test(cell):
             match = QUESTION.fullmatch(meta["grade_id"])
             insist(bool(match and match[1] == name), cell, f"call it {name}-q1-code or the like.")
@@ -284,21 +275,16 @@ def _repository(config: Path) -> tuple[str, str]:
 
 def _setup(url: str, branch: str) -> NotebookNode:
     """Return the chapters' set-up cell with messages for a student, who cannot edit the cell."""
-    source = SETUP.format(url=url, ref=branch).rstrip()
-    for readers, students in ADVICE.items():
-        if source.count(readers) != 1:
-            raise AssignmentError(f"The chapters' set-up cell no longer says {readers!r}.")
-        source = source.replace(readers, students)
-    return code_cell(source, {"export_tags": ["hide-input"]})
+    return code_cell(setup_cell(url, branch, ADVICE), ["hide-input"], {})
 
 
 def _links(text: str, url: str) -> str:
     """Lead links between the book's files to the published site; without one, keep their text."""
-    options = SimpleNamespace(html_theme_options={"repository_url": url})
-    _, site, real = repository(options)  # type: ignore[arg-type]
+    found = addresses_of(url)
     link = re.compile(r"\[([^\]]+)\]\(\.\./(\w+)\.md(#[\w.-]+)?\)")
     return link.sub(
-        lambda m: f"[{m[1]}]({site}book/{m[2]}.html{m[3] or ''})" if real else m[1], text
+        lambda m: f"[{m[1]}]({found.site}book/{m[2]}.html{m[3] or ''})" if found.real else m[1],
+        text,
     )
 
 

@@ -6,65 +6,34 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-
-ROOT = Path(__file__).resolve().parents[1]
-FIXTURE = ROOT / "tests" / "fixtures" / "book"
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-
-import api_pages  # noqa: E402
-import notebook_export  # noqa: E402
-import ntp_book  # noqa: E402
-
-
-def copy_of_fixture(folder: Path) -> Path:
-    """A copy of the fixture book that finds the extensions and this book's style."""
-    shutil.copytree(FIXTURE, folder)
-    config = folder / "_config.yml"
-    text = config.read_text(encoding="utf-8")
-    text = text.replace("../../../book/_ext", str(ROOT / "book" / "_ext"))
-    folders = [str(ROOT / "book" / name) for name in ("assets", "vendor")]
-    style = f"    html_static_path: {folders!r}\n    mathjax_path: mathjax/tex-chtml.js\n"
-    config.write_text(text + style, encoding="utf-8")
-    return folder
-
-
-def build(book: Path) -> subprocess.CompletedProcess:
-    """Build a site as `make book` does."""
-    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(book)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    return subprocess.run(
-        [*command, "-W", "-n", "--keep-going"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+from ntp_book import api, sources_version
+from ntp_book.export import builder, cells, outputs
+from small_book import CHAPTER, ROOT, build, copy_of_fixture, output
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """The fixture book with its notebooks, built once, in a folder with a space in its name."""
     book = copy_of_fixture(tmp_path_factory.mktemp("a folder") / "book")
-    notebook_export.export(book, book / "book" / "notebooks")
+    builder.export(book, book / "book" / "notebooks")
     result = build(book)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, output(result)
     return book
 
 
 @pytest.fixture(scope="module")
 def page(site) -> BeautifulSoup:
-    path = site / "_build" / "html" / "book" / "05_every_construct.html"
+    path = site / "_build" / "html" / "book" / "every_construct.html"
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
 def test_numbers_and_link_texts_are_those_of_the_notebook(site, page):
-    """Each link inside the page has the same text in the notebook, `Theorem 5.1` and all."""
-    path = site / "book" / "notebooks" / "05_every_construct.ipynb"
+    """Each link inside the page has the same text in the notebook, `Theorem 2.1` and all."""
+    path = site / "book" / "notebooks" / f"{CHAPTER}.ipynb"
     cells = nbformat.read(path, as_version=4).cells
     prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
     exported = dict((b, a) for a, b in re.findall(r"\[([^\[\]]+)\]\(#([\w-]+)\)", prose))
@@ -81,9 +50,9 @@ def test_numbers_and_link_texts_are_those_of_the_notebook(site, page):
     for title in article.select("p.admonition-title, span.caption-number, h1, h2"):
         text = title.get_text().strip().removesuffix("#")
         if re.match(r"(Theorem|Lemma|Remark|Exercise|Figure|Table|5\.)", text):
-            number = re.search(r"5(\.\d)?", text)[0]
+            number = re.search(r"2(\.\d)?", text)[0]
             assert number in prose
-    assert [t.get_text() for t in article.select("span.eqno")] == ["(5.1)#", "(5.2)#", "(5.3)#"]
+    assert [t.get_text() for t in article.select("span.eqno")] == ["(2.1)#", "(2.2)#", "(2.3)#"]
 
 
 def test_no_request_leaves_the_site(site):
@@ -123,62 +92,48 @@ def test_ids_are_unique_and_pictures_have_alternative_texts(page):
 
 
 def test_buttons_lead_to_the_notebook(page):
-    addresses = {a["href"] for a in page.find_all("a", href=True) if "05_every" in a["href"]}
+    addresses = {a["href"] for a in page.find_all("a", href=True) if "every_construct" in a["href"]}
     assert (
         "https://colab.research.google.com/github/an_owner/fixture/blob/main/"
-        "book/notebooks/05_every_construct.ipynb" in addresses
+        "book/notebooks/every_construct.ipynb" in addresses
     )
-    assert "../notebooks/05_every_construct.ipynb" in addresses  # where `make book` copies it
+    assert "../notebooks/every_construct.ipynb" in addresses  # where `make book` copies it
     assert not any("_sources" in a and a.endswith(".ipynb") for a in addresses)
 
 
 def test_failing_assert_fails_every_build_until_it_is_mended(tmp_path):
     book = copy_of_fixture(tmp_path / "book")
-    chapter = book / "book" / "02_first.md"
+    chapter = book / "book" / "first.md"
     source = chapter.read_text(encoding="utf-8")
     chapter.write_text(source.replace("value == 4", "value == 5"), encoding="utf-8")
     for attempt in ("first", "second, from the cache"):
         result = build(book)
         assert result.returncode != 0, f"{attempt} build passed"
-        assert "AssertionError" in result.stdout + result.stderr
+        assert "AssertionError" in output(result)
     chapter.write_text(source, encoding="utf-8")
     result = build(book)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, output(result)
 
 
 def test_prose_edit_executes_nothing(site):
-    chapter = site / "book" / "02_first.md"
+    chapter = site / "book" / "first.md"
     chapter.write_text(chapter.read_text(encoding="utf-8") + "\nMore prose.\n", encoding="utf-8")
     result = build(site)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "Executing notebook" not in result.stdout + result.stderr
-    html = (site / "_build/html/book/02_first.html").read_text(encoding="utf-8")
+    assert result.returncode == 0, output(result)
+    assert "Executing notebook" not in output(result)
+    html = (site / "_build/html/book/first.html").read_text(encoding="utf-8")
     assert "More prose." in html
 
 
-def test_cache_key_follows_the_package_its_data_and_the_pins(tmp_path):
-    (tmp_path / "ntp_lite" / "data").mkdir(parents=True)
-    files = ["ntp_lite/a.py", "ntp_lite/data/text.txt", "constraints.txt"]
-    for name in [*files, "README.md"]:
-        (tmp_path / name).write_text("1", encoding="utf-8")
-    keys = [ntp_book.execution_key(tmp_path)]
-    for name in files:
-        (tmp_path / name).write_text("2", encoding="utf-8")
-        keys.append(ntp_book.execution_key(tmp_path))
-    assert len(set(keys)) == 4
-    (tmp_path / "README.md").write_text("2", encoding="utf-8")
-    assert ntp_book.execution_key(tmp_path) == keys[-1]
-
-
 def test_changed_number_fails_nbval(site, tmp_path):
-    path = tmp_path / "05_every_construct.ipynb"
+    path = tmp_path / f"{CHAPTER}.ipynb"
     shutil.copy(site / "book" / "notebooks" / path.name, path)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
     command += ["--nbval-current-env", "-c", os.devnull, "--rootdir", str(tmp_path), str(path)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     notebook = nbformat.read(path, as_version=4)
-    notebook_export.checked_cells(notebook)[0].outputs[0].text = "0.668\n"
-    path.write_text(notebook_export.dump(notebook), encoding="utf-8")
+    outputs.checked_cells(notebook)[0].outputs[0].text = "0.668\n"
+    path.write_text(cells.dump(notebook), encoding="utf-8")
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "0.668" in result.stdout
@@ -186,29 +141,18 @@ def test_changed_number_fails_nbval(site, tmp_path):
 
 def test_the_api_page_makes_a_list_of_arguments():
     lines = ["name : of one", "    and more of it.", "other : two.", "", "Prose, then", "", "    x"]
-    made = api_pages.to_restructured_text(lines)
+    made = api.to_restructured_text(lines)
     assert made[1:4] == ["* **name** : of one", "  and more of it.", "* **other** : two."]
     assert made.count("::") == 1  # what is indented after prose is still a display
 
 
-def test_a_changed_extension_forgets_what_was_read(tmp_path, monkeypatch):
+def test_a_changed_extension_forgets_what_was_read(tmp_path):
     """Else `make notebooks` would write pages that the former code had read."""
-    for path in (ROOT / "book" / "_ext").glob("*.py"):
-        shutil.copy(path, tmp_path)
-    monkeypatch.setattr(ntp_book, "__file__", str(tmp_path / "ntp_book.py"))
-    before = ntp_book.sources_version()
-    (tmp_path / "notebook_export.py").write_text("other", encoding="utf-8")
-    assert ntp_book.sources_version() != before
-
-
-def test_stale_caches_alone_are_dropped(tmp_path, monkeypatch):
-    """A build that executes nothing has no cache, and must not take another folder for it."""
-    monkeypatch.chdir(tmp_path)
-    caches = tmp_path / ntp_book.CACHE
-    for folder in (tmp_path / "mine", caches / "now", caches / "before"):
-        folder.mkdir(parents=True)
-    for path in ("", str(caches / "now")):
-        app = SimpleNamespace(config=SimpleNamespace(nb_execution_cache_path=path))
-        ntp_book.drop_stale_caches(app)
-        assert (tmp_path / "mine").is_dir() and (caches / "now").is_dir()
-        assert (caches / "before").is_dir() == (not path)
+    folder = tmp_path / "ntp_book"
+    shutil.copytree(ROOT / "book" / "_ext" / "ntp_book", folder)
+    before = sources_version(folder)
+    assert before == sources_version()
+    for name in ("site.py", "export/cells.py", "export/setup_cell.txt"):
+        (folder / name).write_text("other", encoding="utf-8")
+        assert sources_version(folder) != before
+        before = sources_version(folder)
