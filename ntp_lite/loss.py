@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +10,35 @@ from numpy.typing import NDArray
 
 from ._validate import check_logits, check_shape
 from .soft_labels import SoftLabels
+
+
+class SupportBlock(NamedTuple):
+    """Some contexts and the support entries in them, as tensors on one device."""
+
+    contexts: slice
+    rows: torch.Tensor
+    columns: torch.Tensor
+    P: torch.Tensor
+    pi: torch.Tensor
+
+
+def support_blocks(
+    labels: SoftLabels,
+    columns: NDArray[np.integer],
+    device: torch.device | str,
+    dtype: torch.dtype,
+    logits_at_once: int = 2**20,
+) -> list[SupportBlock]:
+    """The contexts `columns` in blocks of at most `logits_at_once` logits (or one context)."""
+    width = max(1, logits_at_once // labels.V)
+    blocks = []
+    for first in range(0, len(columns), width):
+        part = labels.select(columns[first : first + width])
+        rows, where, P, pi = part.tensors(device, dtype)
+        weight = part.n / labels.n
+        blocks.append(SupportBlock(slice(first, first + part.m), rows, where, P, pi * weight))
+    return blocks
+
 
 Logits = TypeVar("Logits", NDArray[np.float64], torch.Tensor)
 
