@@ -28,6 +28,7 @@ from .status import Status
 FORMAT = "ntp_lite checkpoint 3"
 TEXT = "ntp_lite"  # names in the file's metadata
 HASH = "sha256"
+Named = dict[str, nn.Parameter]
 Gather = Callable[[str, Tensor], Tensor]  # of a parameter's name and a tensor that belongs to it
 
 
@@ -232,7 +233,7 @@ def _digest(text: str, tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
@@ -248,11 +249,11 @@ def named_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
 
 
 def pack_optimizers(
-    optimizers: list[optim.Optimizer], names: dict[int, str], whole: Gather
+    optimizers: list[optim.Optimizer], parameters: Named, whole: Gather
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What the optimisers remember of each parameter, as JSON with the names of tensors in it.
 
-    names : id of a parameter -> its name. whole : makes all of a tensor from one process's part.
+    parameters : what is trained, by name. whole : makes all of a tensor from one process's part.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -267,7 +268,7 @@ def pack_optimizers(
 
     packed = {}
     for optimizer in optimizers:
-        order = _names_in_order(optimizer, names)
+        order = _names_in_order(optimizer, parameters)
         for i, memory in optimizer.state_dict()["state"].items():
             values = {key: pack(value, key, order[i]) for key, value in memory.items()}
             packed[order[i]] = values
@@ -275,7 +276,7 @@ def pack_optimizers(
 
 
 def unpack_optimizers(
-    optimizers: list[optim.Optimizer], names: dict[int, str], checkpoint: Checkpoint, part: Gather
+    optimizers: list[optim.Optimizer], parameters: Named, checkpoint: Checkpoint, part: Gather
 ) -> None:
     """Undo `pack_optimizers`; part : cuts one process's part out of a whole tensor."""
 
@@ -288,11 +289,11 @@ def unpack_optimizers(
 
     with _malformed_becomes_value_error(repr(checkpoint.path)):
         packed = checkpoint.record["optimizer"]
-        if not packed.keys() <= set(names.values()):
+        if not packed.keys() <= parameters.keys():
             raise ValueError("its optimiser knows parameters that the model does not train")
         for optimizer in optimizers:
             state = optimizer.state_dict()
-            order = _names_in_order(optimizer, names)
+            order = _names_in_order(optimizer, parameters)
             state["state"] = {
                 i: {key: unpack(value, name) for key, value in packed[name].items()}
                 for i, name in enumerate(order)
@@ -302,7 +303,8 @@ def unpack_optimizers(
             optimizer.load_state_dict(state)
 
 
-def _names_in_order(optimizer: optim.Optimizer, names: dict[int, str]) -> list[str]:
+def _names_in_order(optimizer: optim.Optimizer, parameters: Named) -> list[str]:
+    names = {id(p): name for name, p in parameters.items()}
     return [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
 
 

@@ -109,8 +109,7 @@ class ColumnShard(nn.Module):
         super().__init__()
         self.share = share
         self.W = model.W
-        own = model.H.detach()[:, share].clone()
-        self.H = nn.Parameter(own, requires_grad=model.H.requires_grad)
+        self.H = nn.Parameter(model.H.detach()[:, share].clone())
 
     def embeddings(self, contexts: slice | Tensor) -> Tensor:
         """Columns of H, counted from the first of this process."""

@@ -70,7 +70,7 @@ def check_model(model: Any, labels: SoftLabels) -> None:
 
 def _two_contexts(labels: SoftLabels) -> Tensor:
     """The contexts with the least and the largest token id."""
-    contexts = _whole_numbers(labels.contexts)
+    contexts = _whole_numbers(np.asarray(labels.contexts))
     if contexts.ndim != 2 or contexts.dtype.kind != "i":
         raise ValueError(
             f"labels.contexts is {contexts.dtype} {contexts.shape}; a model that reads tokens "
@@ -160,7 +160,8 @@ class UFM(nn.Module):
 
     def embeddings(self, contexts: slice | ArrayLike | Tensor) -> Tensor:
         """The columns of H with these numbers, (d, count); a slice copies nothing."""
-        return self.H[:, contexts]
+        columns: Any = contexts
+        return self.H[:, columns]
 
     def logits(self) -> Tensor:
         """L = W H, (V, m)."""

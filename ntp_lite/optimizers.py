@@ -137,6 +137,7 @@ def matrices_of(model: nn.Module) -> Parameters:
     them, are tables of vectors; Muon's authors leave those to AdamW, with biases and norms. In a
     model of free vectors nothing would remain, and there W and H are the matrices.
     """
+    candidates: list[Any]
     if getattr(model, "reads_tokens", True):
         candidates = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
     else:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from ._batches import Batches
 from ._checkpoint import (
     Checkpoint,
     digest_of,
     load,
-    named_tensors,
     pack_optimizers,
     prepare,
     require_same,
@@ -30,13 +23,13 @@ from ._checkpoint import (
     write,
 )
 from ._interrupts import Interrupts
-from ._processes import ColumnShard, Processes
-from ._progress import progress_bar
+from ._objective import Objective
+from ._processes import Processes
+from ._progress import LongRunWarning, progress_bar
 from .certificate import Certificate, certify_ridge
 from .config import TrainConfig
-from .loss import FactoredExcess
-from .metrics import Array, Metrics
-from .models import UFM, check_model, describe, evaluating
+from .metrics import Metrics
+from .models import check_model, describe
 from .optimizers import matrices_of, optimizer_named
 from .soft_labels import SoftLabels
 from .status import Status
@@ -144,22 +137,12 @@ class Trainer:
             texts = {name: str(value) for name, value in self.identity.items()}
             self.processes.require_equal(config=str(self.config), **texts)
             self.processes.copy_from_first(*model.parameters(), *model.buffers())
-        self.record = optimizer_named(self.config.optimizer)
-        # PyTorch's L-BFGS has absolute thresholds, for gradients near 1.
-        self._scale = float(labels.m) if self.record.absolute_thresholds else 1.0
-        self.share = self.processes.share(labels.m)
-        self.is_sharded = self.processes.count > 1 and self.record.entrywise and type(model) is UFM
-        self.trained: Any = ColumnShard(model, self.share) if self.is_sharded else model
-        self.parameters = {n: p for n, p in self.trained.named_parameters() if p.requires_grad}
-        if not self.parameters:
-            raise ValueError(
-                "Every parameter is frozen; call requires_grad_(True) on some of them."
-            )
-        self.optimizers = self.record.build(
-            list(self.parameters.values()), matrices_of(self.trained), self.config.weight_decay
+        self.objective = Objective(model, labels, self.config, self.processes)
+        self.optimizers = optimizer_named(self.config.optimizer).build(
+            list(self.objective.parameters.values()),
+            matrices_of(self.objective.trained),
+            self.config.weight_decay,
         )
-        self.token_ids = self._token_ids_of_share()
-        self.batches = Batches(labels, self.share, self.config, self.device, model.W.dtype)
 
         self._evaluation_steps = self.config.evaluation_steps()
         self._check_steps = self.config.check_steps()
@@ -197,60 +180,8 @@ class Trainer:
 
     def loss_and_gradients(self) -> float:
         """The loss at the current parameters, for this step's contexts; sets every `.grad`."""
-        batch = self.batches.at(self.steps_done)
-        for parameter in self.parameters.values():
-            parameter.grad = None
-        with self._draws_of_this_step():
-            W = self.trained.W
-            H = self._embeddings(batch.columns)
-            excess = batch.weight * FactoredExcess.apply(W, H, batch.blocks)
-            squares = batch.weight * H.square().sum() + W.square().sum() / self.processes.count
-            loss = self._scale * (excess + self.config.ridge / 2 * squares)
-            loss.backward()
-        values = torch.stack([loss.detach(), excess.detach()])
-        shared = [p.grad for name, p in self.parameters.items() if self._is_shared(name)]
-        self.processes.sum(values, *(grad for grad in shared if grad is not None))
-        self.loss, self.excess = values.tolist()
+        self.loss, self.excess = self.objective.loss_and_gradients(self.steps_done)
         return self.loss
-
-    def _embeddings(self, columns: slice | NDArray[np.int64]) -> Tensor:
-        """The vectors (d, count) of these contexts, counted within this process's share."""
-        if self.token_ids is not None:
-            return self.trained.embeddings(self.token_ids[columns])
-        first = 0 if self.is_sharded else self.share.start
-        if isinstance(columns, slice):
-            return self.trained.embeddings(slice(columns.start + first, columns.stop + first))
-        return self.trained.embeddings(torch.as_tensor(columns + first, device=self.device))
-
-    def _token_ids_of_share(self) -> Tensor | None:
-        """What a model that reads tokens is given; None for free vectors."""
-        if not getattr(self.model, "reads_tokens", True):
-            return None
-        own: Any = np.asarray(self.labels.contexts)[self.share].astype(np.int64)
-        return torch.as_tensor(own, device=self.device)
-
-    @contextmanager
-    def _draws_of_this_step(self) -> Iterator[None]:
-        """What the model draws (dropout) follows from seed, step and process alone.
-
-        So a resumed run draws what the uninterrupted one does, the line search of one step sees one
-        function, and the caller's generators stay as they were.
-        """
-        if self.token_ids is None:  # free vectors draw nothing
-            yield
-            return
-        devices = [self.device] if self.device.type == "cuda" else []
-        key = (self.config.seed, self.steps_done, self.processes.rank)
-        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-        with torch.random.fork_rng(devices):
-            torch.random.default_generator.manual_seed(seed)
-            if devices:
-                torch.cuda.manual_seed(seed)
-            yield
-
-    def _is_shared(self, parameter: str) -> bool:
-        """Do all processes hold this parameter, so that its gradients must be summed?"""
-        return not (self.is_sharded and parameter == "H")
 
     def _require_finite(self, loss: float) -> None:
         if math.isfinite(loss):
@@ -267,12 +198,12 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """Append a row to the history, and return it; only what was asked for is computed."""
-        excess, objective = self._measure()
+        excess, objective = self.objective.measure()
         self._require_finite(objective)
         row = {"step": self.steps_done, "seconds": self.seconds}
         row |= {"excess_loss": excess, "objective": objective}
         if self.metrics:
-            arrays = self._arrays()
+            arrays = self.objective.arrays()
             for name, metric in self.metrics.items():
                 row[name] = float(metric(*(array.copy() for array in arrays)))
         for name, column in self.history.items():
@@ -282,7 +213,7 @@ class Trainer:
     def certify(self) -> Certificate:
         """The certificate of the present logits, at the ridge or, without one, at |G|_op."""
         if self._certified is None or self._certified[0] != self.steps_done:
-            L = self._arrays()[0]
+            L = self.objective.arrays()[0]
             certificate = certify_ridge(L, self.labels, self.config.ridge or None)
             self._certified = (self.steps_done, certificate)
         return self._certified[1]
@@ -293,48 +224,10 @@ class Trainer:
         if config.tol is None:
             return False
         certificate = self.certify()
-        good = certificate.relative_gap <= config.tol or self._is_zero(certificate.primal)
+        good = certificate.relative_gap <= config.tol or self.objective.is_known_zero(
+            certificate.primal
+        )
         return config.ridge > 0 and self.processes.all(good)
-
-    @torch.no_grad()
-    def _measure(self) -> tuple[float, float]:
-        """Excess loss and objective over all contexts."""
-        with self._evaluating():
-            W = self.trained.W
-            H = self._embeddings(self.batches.whole.columns)
-            excess = FactoredExcess.apply(W, H, self.batches.whole.blocks)
-            values = torch.stack([excess, H.square().sum()])
-        self.processes.sum(values)
-        excess, squares = values.tolist()
-        return excess, excess + self.config.ridge / 2 * (squares + float(W.square().sum()))
-
-    @torch.no_grad()
-    def _arrays(self) -> tuple[Array, Array, Array]:
-        """L, W and the whole of H as numpy float64."""
-        with self._evaluating():
-            own = self._embeddings(self.batches.whole.columns)
-        W = self.trained.W.detach().double().cpu().numpy()
-        H = self.processes.whole(own, self.labels.m).double().cpu().numpy()
-        return W @ H, W, H
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode, with the running averages of process 0."""
-        self.processes.copy_from_first(*self.model.buffers())
-        with evaluating(self.model):
-            yield
-
-    def _is_zero(self, objective: float) -> bool:
-        """Has this run reached the optimum 0 of labels from which nothing can be learnt?
-
-        If every token follows every context equally often, L = 0 is optimal at every ridge, with
-        objective 0. No gap is small in relation to that.
-        """
-        counts = self.labels.N.data
-        if len(counts) < self.labels.V * self.labels.m or objective > np.finfo(float).eps:
-            return False
-        columns = counts.reshape(self.labels.m, self.labels.V)
-        return bool((columns == columns[:, :1]).all())
 
     # ------------------------------------------------------------ the run
 
@@ -344,9 +237,11 @@ class Trainer:
         config = self.config
         is_first = self.processes.rank == 0
         if config.checkpoint and is_first:
-            prepare(config.checkpoint, config.overwrite or self._is_resumed)
+            prepare(str(config.checkpoint), config.overwrite or self._is_resumed)
         bar = progress_bar(config.steps, self.steps_done, progress and is_first)
-        clock = _Clock(config.steps - self.steps_done, silent=not is_first or not bar.disable)
+        clock = LongRunWarning(
+            config.steps - self.steps_done, silent=not is_first or not bar.disable
+        )
         with bar, Interrupts() as interrupts:
             if not self.history["step"]:
                 self.checked = self.evaluate()["objective"]
@@ -383,9 +278,9 @@ class Trainer:
         if not tol or not self.config.ridge:
             return False
         is_known = self.history["step"][-1] == self.steps_done
-        now = self.history["objective"][-1] if is_known else self._measure()[1]
+        now = self.history["objective"][-1] if is_known else self.objective.measure()[1]
         self.checked = now
-        if abs(now - before) > 10 * tol * before and not self._is_zero(now):
+        if abs(now - before) > 10 * tol * before and not self.objective.is_known_zero(now):
             return False
         return self.is_converged()
 
@@ -404,8 +299,7 @@ class Trainer:
         is_converged = self.is_converged()
         if is_converged and status is not Status.INTERRUPTED:
             status = Status.CONVERGED
-        if self.is_sharded:
-            self.trained.put_back(self.model, self.processes)
+        self.objective.put_into_model()
         return FitResult(
             model=self.model,
             history=self.history,
@@ -422,9 +316,13 @@ class Trainer:
         """Write the checkpoint, if the configuration names one; process 0 does it for all."""
         if self.config.checkpoint is None:
             return
-        tensors = {f"parameter.{n}": self._whole(n, p) for n, p in self._named("parameters")}
-        tensors |= {f"buffer.{name}": tensor for name, tensor in self._named("buffers")}
-        memory, more = pack_optimizers(self.optimizers, self._names, self._whole)
+        objective = self.objective
+        tensors = {
+            f"parameter.{name}": objective.whole(name, objective.parameters.get(name, tensor))
+            for name, tensor in self.model.named_parameters()
+        }
+        tensors |= {f"buffer.{name}": tensor for name, tensor in self.model.named_buffers()}
+        memory, more = pack_optimizers(self.optimizers, objective.parameters, objective.whole)
         record = {
             "config": asdict(self.config),
             "identity": self.identity,
@@ -438,15 +336,16 @@ class Trainer:
             "optimizer": memory,
         }
         if self.processes.rank == 0:
-            write(self.config.checkpoint, record, tensors | more)
+            write(str(self.config.checkpoint), record, tensors | more)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Undo `save`; the number of processes may be another one. ValueError if it does not fit."""
+        """Undo `save`, whatever the number of processes was; ValueError for another run's state."""
         require_same(checkpoint, self.identity)
         checkpoint.fill(self.model)
-        if self.is_sharded:
-            self.trained.take_from(self.model)
-        unpack_optimizers(self.optimizers, self._names, checkpoint, self._part)
+        self.objective.take_from_model()
+        unpack_optimizers(
+            self.optimizers, self.objective.parameters, checkpoint, self.objective.part
+        )
         self.history = checkpoint.history
         self.status = checkpoint.status
         self.steps_done = checkpoint.step
@@ -470,52 +369,6 @@ class Trainer:
             "metrics": list(self.metrics),
         }
 
-    @property
-    def _names(self) -> dict[int, str]:
-        return {id(p): name for name, p in self.parameters.items()}
-
-    def _named(self, kind: str) -> list[tuple[str, Tensor]]:
-        """The parameters or buffers as they are now; of a sharded H this process's columns."""
-        own = named_tensors(self.model)[kind]
-        return [(n, self.parameters.get(n, t)) for n, t in own.items()]
-
-    def _whole(self, parameter: str, tensor: Tensor) -> Tensor:
-        """All columns of a tensor that is cut as H is."""
-        if self._is_shared(parameter) or tensor.ndim != 2:
-            return tensor
-        return self.processes.whole(tensor.detach(), self.labels.m)
-
-    def _part(self, parameter: str, tensor: Tensor) -> Tensor:
-        """This process's columns of it."""
-        is_whole = self._is_shared(parameter) or tensor.ndim != 2
-        return tensor if is_whole else tensor[:, self.share]
-
-
-class _Clock:
-    """Warns once of a run that will take long, where no progress bar says it."""
-
-    def __init__(self, steps: int, silent: bool) -> None:
-        self.steps = steps
-        self.silent = silent
-        self.done = 0
-        self.start = time.perf_counter()
-
-    def tick(self) -> None:
-        """After each step; the first seconds may be slower than the rest."""
-        self.done += 1
-        passed = time.perf_counter() - self.start
-        if self.silent or passed < LONG_RUN / 60:
-            return
-        self.silent = True
-        total = passed / self.done * self.steps
-        if total > LONG_RUN:
-            warnings.warn(
-                f"At this pace {self.steps} steps take {total / 60:.0f} minutes, unless `tol` is "
-                "reached before. progress=True shows a bar; Ctrl-C ends the run and returns what "
-                "there is; fewer `steps`, or solve_ridge on fewer contexts, may do.",
-                stacklevel=4,
-            )
-
 
 def _message(
     status: Status, steps: int, certificate: Certificate | None, config: TrainConfig
@@ -538,6 +391,6 @@ def _message(
             f"no further progress in this precision after {steps} steps{gap and ': '}{gap}{remedy}"
         )
     return (
-        f"did all {steps} steps, and {gap}, above tol {config.tol:g}: use more steps or a larger d, "
-        "or solve_ridge, which solves the convex problem itself"
+        f"did all {steps} steps, and {gap}, above tol {config.tol:g}: use more steps or a larger "
+        "d, or solve_ridge, which solves the convex problem itself"
     )
