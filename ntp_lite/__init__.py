@@ -14,6 +14,7 @@ from .efficiency import NormEfficiency, norm_efficiency
 from .geometry import CollapseResult, Factors, Orthants, cosine_similarity, orthants, seriation
 from .geometry import support_collapse, word_context_factors
 from .models import UFM, Transformer, TransformerConfig
-from .metrics import standard_metrics
+from .metrics import CollapseTest, NeuralCollapse, collapse_test, gradient_bottleneck
+from .metrics import neural_collapse, soft_self_duality, stable_rank, standard_metrics
 from .train import FitResult, TrainConfig, fit, resume
 from . import plots

@@ -252,7 +252,7 @@ class _LeastNorm:
             ridge = float(np.exp(log_ridge))
             return -_Tangent(ridge, certify_ridge(last, self.labels, ridge).dual).height(excess)
 
-        smallest = max(excess / (10 * np.linalg.norm(last, "nuc")), 1e-300)
+        smallest = max(excess / (10 * float(np.linalg.norm(last, "nuc"))), 1e-300)
         limits = (np.log(smallest), np.log(self.path[-1].ridge))
         best = minimize_scalar(loss_of_height, bounds=limits, options={"xatol": 1e-2})
         self._add_tangent(last, float(np.exp(best.x)))
