@@ -9,6 +9,7 @@ from .constraints import centered_support, project_dual, project_margin
 from .in_support import SplitLogits, in_support_logits, split_logits
 from .certificate import Certificate, certify_margin, certify_ridge
 from .margin import MarginProgress, MaxMarginResult, ProxyBounds, proxy_bounds, solve_max_margin
+from .complementarity import StrictComplementarity, strict_complementarity
 from .path import RidgeResult, ridge_max, ridge_path, solve_ridge
 from .efficiency import NormEfficiency, norm_efficiency
 from .geometry import CollapseResult, Factors, Orthants, cosine_similarity, orthants, seriation

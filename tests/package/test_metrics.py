@@ -203,6 +203,9 @@ def test_collapse_test_has_power_where_contexts_can_move():
     assert stuck.permuted == pytest.approx(stuck.value)
     same = ntp.support_collapse(collapsed, labels)
     assert found.value == pytest.approx(same.one_token)
+    assert (same.movable_one_token, same.movable_several_tokens) == (24, 0)
+    one_class = ntp.support_collapse(np.eye(2), ntp.SoftLabels.from_counts(np.ones((3, 2))))
+    assert one_class.movable_several_tokens == 0  # a shuffle of one class changes nothing
     empty = ntp.collapse_test(collapsed, labels)  # no context has two next tokens
     assert np.isnan(empty.value)
     assert np.isnan(empty.p_value)
