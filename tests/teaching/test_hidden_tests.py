@@ -1,0 +1,347 @@
+"""Hidden tests pass no answer that says nothing, and fail no right answer for its form.
+
+For every test cell of every set, and every function or value that a student hands in: the model
+solution's result is replaced by one that is empty, not finite, constant, broadcast or copied from
+the visible example, and the hidden tests must fail; and it is replaced by the same numbers in
+another form (layout, type, tensor, list), and all tests must pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("nbgrader", reason="reading problem sets needs `pip install -e .[teach]`")
+
+from released import SETS, master
+
+from teaching.cells import is_answer, is_test, without_hidden_tests
+from teaching.grader.plan import names_in
+from teaching.inside import codecs
+from teaching.release.rules import grading
+
+Change = Callable[[Any], Any]
+UNCHANGED = object()
+
+
+# --- Results and their parts ---
+
+
+def is_leaf(value: Any) -> bool:
+    return not isinstance(value, tuple | dict)
+
+
+def leaves(value: Any, path: tuple = ()) -> Iterator[tuple]:
+    """The paths to the numbers and arrays of a result."""
+    if is_leaf(value):
+        yield path
+        return
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in items:
+        yield from leaves(part, (*path, key))
+
+
+def replaced(value: Any, change: Change, where: set[tuple], path: tuple = ()) -> Any:
+    """The result with the leaves at some paths changed."""
+    if is_leaf(value):
+        return change(value) if path in where else value
+    if isinstance(value, dict):
+        return {k: replaced(v, change, where, (*path, k)) for k, v in value.items()}
+    return tuple(replaced(v, change, where, (*path, i)) for i, v in enumerate(value))
+
+
+def is_same(first: Any, second: Any) -> bool:
+    try:
+        first, second = np.asarray(first), np.asarray(second)
+    except ValueError:
+        return False
+    if first.dtype.kind not in "biufc" or second.dtype.kind not in "biufc":
+        return first is second or repr(first) == repr(second)
+    return first.shape == second.shape and np.allclose(first, second, rtol=1e-9, equal_nan=True)
+
+
+def numeric(value: Any) -> np.ndarray | None:
+    """The leaf as an array of numbers, where it is one."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+# --- Answers that say nothing ---
+
+
+def vacuous_leaves(ndim: int) -> dict[str, Callable[[np.ndarray], Any]]:
+    changes: dict[str, Callable[[np.ndarray], Any]] = {
+        "zeros": np.zeros_like,
+        "nan": lambda x: np.full(x.shape, np.nan),
+        "nothing": lambda x: None,
+        "an empty list": lambda x: [],
+    }
+    for axis in range(ndim):
+        changes[f"empty along axis {axis}"] = lambda x, a=axis: np.take(x, [], axis=a)
+        changes[f"one entry along axis {axis}"] = lambda x, a=axis: np.take(x, [0], axis=a)
+    if ndim:
+        changes["a number that broadcasts"] = lambda x: x.reshape(-1)[0] if x.size else 0.0
+    else:
+        changes["an array without an entry"] = lambda x: np.zeros(0)
+    return changes
+
+
+def right_leaves(ndim: int) -> dict[str, Callable[[np.ndarray], Any]]:
+    changes: dict[str, Callable[[np.ndarray], Any]] = {
+        "a tensor": lambda x: torch.tensor(x.copy()),
+        "plain Python": lambda x: x.tolist(),
+        "floats": lambda x: x.astype(float),
+    }
+    if ndim:
+        changes |= {
+            "columns first": np.asfortranarray,
+            "every second entry of a larger array": strided,
+            "a tensor that wants a gradient": lambda x: torch.tensor(
+                x.astype(float), requires_grad=True
+            ),
+            "read-only": read_only,
+        }
+    else:
+        changes["an array of no axis"] = np.asarray
+    return changes
+
+
+def strided(x: np.ndarray) -> np.ndarray:
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def read_only(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def narrow(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.int32) if x.dtype.kind in "iu" else x
+
+
+# --- One problem set, run in this process ---
+
+
+@dataclass
+class Tested:
+    """A test cell, and which answers its hidden part uses."""
+
+    id: str
+    public: str
+    hidden: str
+    functions: list[str] = field(default_factory=list)
+    visible: dict[str, Any] = field(default_factory=dict)  # the first result in the public part
+    shapes: dict[str, dict[tuple, int]] = field(default_factory=dict)  # axes of each leaf
+
+
+@dataclass
+class Playground:
+    """A problem set with its solutions, up to one test cell."""
+
+    namespace: dict[str, Any]
+    answers: set[str] = field(default_factory=set)
+
+    def execute(self, source: str) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(source, "<cell>", "exec"), self.namespace)
+
+    @contextlib.contextmanager
+    def wrapped(self, name: str, make: Callable[[Any, tuple, dict], Any]) -> Iterator[None]:
+        """Let a function's results go through `make(result, arguments, options)`."""
+        right = self.namespace[name]
+
+        def wrapper(*arguments, **options):
+            return make(right(*arguments, **options), arguments, options)
+
+        self.namespace[name] = wrapper
+        try:
+            yield
+        finally:
+            self.namespace[name] = right
+
+
+@cache
+def steps_of(name: str) -> list[tuple[str, str, str]]:
+    """(kind, id, source) of each code cell."""
+    steps = []
+    for cell in master(name).cells:
+        if cell.cell_type == "code":
+            kind = "test" if is_test(grading(cell)) else "given"
+            kind = "answer" if is_answer(grading(cell)) else kind
+            steps.append((kind, grading(cell)["grade_id"], cell.source))
+    return steps
+
+
+def play(name: str) -> Iterator[tuple[Playground, Tested]]:
+    """Run a set with its solutions and stop before the hidden part of each test cell."""
+    ground = Playground({"__name__": "__main__"})
+    for kind, identity, source in steps_of(name):
+        if kind != "test":
+            ground.execute(source)
+            if kind == "answer":
+                ground.answers |= set(names_in(source).bound)
+            continue
+        public = without_hidden_tests(source)
+        tested = Tested(identity, public, source[len(public.rstrip()) :])
+        functions = [n for n in sorted(ground.answers) if callable(ground.namespace[n])]
+        with contextlib.ExitStack() as stack:
+            for function in functions:
+                stack.enter_context(ground.wrapped(function, remember(tested.visible, function)))
+            ground.execute(public)
+        results: dict[str, Any] = {}
+        with contextlib.ExitStack() as stack:
+            for function in functions:
+                stack.enter_context(ground.wrapped(function, remember(results, function)))
+            ground.execute(tested.hidden)
+        tested.functions = list(results)
+        for function, result in results.items():
+            tested.shapes[function] = {
+                path: np.ndim(leaf)
+                for path in leaves(result)
+                if (leaf := numeric(at(result, path))) is not None
+            }
+        yield ground, tested
+
+
+def remember(place: dict[str, Any], function: str) -> Callable[[Any, tuple, dict], Any]:
+    def make(result: Any, arguments: tuple, options: dict) -> Any:
+        place.setdefault(function, result)
+        return result
+
+    return make
+
+
+def at(value: Any, path: tuple) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+class Swap:
+    """Replaces results, and remembers whether that ever changed anything."""
+
+    def __init__(self, change: Callable[[Any, tuple], Any]) -> None:
+        self.change = change
+        self.changed = False
+
+    def __call__(self, result: Any, arguments: tuple, options: dict) -> Any:
+        new = self.change(result, arguments)
+        if new is UNCHANGED:
+            return result
+        same = is_leaf(new) == is_leaf(result) and list(leaves(new)) == list(leaves(result))
+        same = same and all(is_same(at(new, p), at(result, p)) for p in leaves(result))
+        self.changed |= not same
+        return new
+
+
+def on_leaves(
+    change: Callable[[np.ndarray], Any], where: set[tuple]
+) -> Callable[[Any, tuple], Any]:
+    def whole(result: Any, arguments: tuple) -> Any:
+        def leaf(value: Any) -> Any:
+            array = numeric(value)
+            try:
+                return value if array is None else change(array)
+            except (IndexError, ValueError, np.exceptions.AxisError):  # no such axis here
+                return value
+
+        return replaced(result, leaf, where)
+
+    return whole
+
+
+def vacuous_answers(tested: Tested, function: str) -> Iterator[tuple[str, Swap]]:
+    """All answers that say nothing, for one function."""
+    shapes = tested.shapes[function]
+    for ndim in set(shapes.values()):
+        paths = {path for path, axes in shapes.items() if axes == ndim}
+        parts = (
+            [paths] if len(paths) == 1 else [paths, *({path} for path in sorted(paths, key=str))]
+        )
+        for name, change in vacuous_leaves(ndim).items():
+            for where in parts:
+                yield f"{name} at {sorted(where, key=str)}", Swap(on_leaves(change, where))
+    if function in tested.visible:
+        visible = tested.visible[function]
+        yield "the visible example's answer", Swap(lambda result, arguments: visible)
+    for number in range(4):
+
+        def argument(result: Any, arguments: tuple, number: int = number) -> Any:
+            return arguments[number] if number < len(arguments) else UNCHANGED
+
+        yield f"argument {number} itself", Swap(argument)
+
+
+def right_answers(tested: Tested, function: str) -> Iterator[tuple[str, Swap]]:
+    """The right answers in other forms."""
+    shapes = tested.shapes[function]
+    names = {n for axes in shapes.values() for n in right_leaves(axes)} | {"narrow"}
+    for name in sorted(names):
+
+        def change(array: np.ndarray, name: str = name) -> Any:
+            known = right_leaves(array.ndim) | {"narrow": narrow}
+            return known[name](array) if name in known else array
+
+        yield name, Swap(on_leaves(change, set(shapes)))
+
+
+def crossed(value: Any) -> Any:
+    """The value after it has crossed from a submission to the tests."""
+
+    def refuse(other: Any) -> Any:
+        raise TypeError(f"{type(other)} crosses as no value")
+
+    text = json.dumps(codecs.encode(value, refuse))
+    return codecs.decode(json.loads(text), refuse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_an_answer_that_says_nothing_earns_nothing(name):
+    passed, tried = [], 0
+    for ground, tested in play(name):
+        for function in tested.functions:
+            for what, swap in vacuous_answers(tested, function):
+                with ground.wrapped(function, swap):
+                    try:
+                        ground.execute(tested.hidden)
+                    except Exception:
+                        tried += 1
+                        continue
+                if swap.changed:
+                    passed.append(f"{tested.id}: {function} returns {what}")
+    assert not passed, "\n".join(passed)
+    assert tried > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_a_right_answer_earns_its_points_in_any_form(name):
+    failed = []
+    for ground, tested in play(name):
+        for function in tested.functions:
+            for what, swap in right_answers(tested, function):
+
+                def cross(result: Any, arguments: tuple, options: dict, swap=swap) -> Any:
+                    return crossed(swap(result, arguments, options))
+
+                with ground.wrapped(function, cross):
+                    try:
+                        ground.execute(tested.public)
+                        ground.execute(tested.hidden)
+                    except Exception as error:
+                        failed.append(f"{tested.id}: {function} as {what}: {error!r:.150}")
+    assert not failed, "\n".join(failed)
