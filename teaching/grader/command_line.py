@@ -16,7 +16,7 @@ from teaching.grader.late import LatePolicy, read_time
 from teaching.grader.master import Choice, read_chosen_master
 from teaching.grader.notebook import LARGEST_FILE_BYTES
 from teaching.grader.pages import Pages
-from teaching.grader.plan import libraries_of
+from teaching.grader.plan import libraries_of, make_plan
 from teaching.grader.records import Record, write
 from teaching.grader.results import Marked, export_to_systems, write_grades
 from teaching.grader.roster import Roster
@@ -139,12 +139,12 @@ class Run:
         self.title = f"{self.assignment}, cohort {seed}"
         self.out = options.out or DIST / "grades" / seed / self.assignment
         self.roster = Roster(options.roster) if options.roster else None
+        # A mistake in it is said before anything is done.
+        self.sheet = Sheet(self.out / "hand_grades.csv", make_plan(self.master))
         self.sandbox: Sandbox = open_sandbox(
             self._secret_folders(), libraries_of(self.master), options.sandbox
         )
         self.batch = Batch(self.master, self.sandbox, options.limits, options.jobs)
-        # Before all else: a mistake in it is said before anything is done.
-        self.sheet = Sheet(self.out / "hand_grades.csv", self.batch.steps)
         self.done: dict[str, Record] = {}
 
     def _secret_folders(self) -> list[Path]:

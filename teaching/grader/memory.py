@@ -6,6 +6,7 @@ memory, shared segments) is counted by a control group only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ _TREES = (
     (Path("/sys/fs/cgroup"), "", "memory.max"),
     (Path("/sys/fs/cgroup/memory"), "memory", "memory.limit_in_bytes"),
 )
+_EVENTS_FILES = ("memory.events", "memory.oom_control")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ class MemoryGroup:
         (group / self.limit_file).write_text(str(mebibytes * 2**20))
         enter = f"echo $$ > '{group / 'cgroup.procs'}' && exec \"$@\""
         return ["/bin/sh", "-c", enter, "sh"]
+
+    def ran_out(self, name: str) -> bool:
+        """Say whether the kernel ended a process of the group because its memory was used up."""
+        for file in _EVENTS_FILES if self.folder else ():
+            with contextlib.suppress(OSError):
+                words = (self._group(name) / file).read_text().split()
+                return "oom_kill" in words and words[words.index("oom_kill") + 1] != "0"
+        return False
 
     def leave(self, name: str) -> None:
         """Remove a group whose processes have ended."""
@@ -98,6 +108,7 @@ def _own_group(tree: Path, controller: str) -> Path | None:
         return None
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(",") and (tree / path.strip("/")).is_dir():
-            return tree / path.strip("/")
+        group = tree / path.strip("/")
+        if controller in controllers.split(",") and (group / "cgroup.procs").is_file():
+            return group
     return None

@@ -112,6 +112,8 @@ class Student:
                 process.kill()
             process.wait()
         if self.sandbox.memory:
+            if self.sandbox.memory.ran_out(self._group_name()):
+                self.reason_to_stop = f"used more than {self.limits.memory_mebibytes} MiB of memory"
             self.sandbox.memory.leave(self._group_name())
 
     def _group_name(self) -> str:

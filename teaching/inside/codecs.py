@@ -2,7 +2,8 @@
 
 Values cross as JSON, and are built anew of plain types: nothing that is received is ever executed.
 A plain value stands for itself, and a list for a list; everything else is an object with a `kind`.
-A subclass of a plain type crosses as that type, without its methods.
+A subclass of a plain type crosses as that type, without its methods; a tensor and a data frame
+cross as arrays, so that a test meets one kind of array only.
 """
 
 from __future__ import annotations
@@ -108,14 +109,7 @@ def _encode_tensor(value: Any, encode_part: Part) -> dict[str, Json]:
     tensor = value.detach().cpu().resolve_conj().resolve_neg()
     if tensor.dtype == torch.bfloat16:  # NumPy has no such type; nothing is lost
         tensor = tensor.float()
-    return {"array": encode_part(tensor.numpy()), "wants_gradient": value.requires_grad}
-
-
-def _decode_tensor(message: dict[str, Json], decode_part: Part) -> Any:
-    import torch
-
-    tensor = torch.from_numpy(decode_part(message["array"]))
-    return tensor.requires_grad_(bool(message["wants_gradient"]))
+    return {"array": encode_part(tensor.numpy())}
 
 
 def _is_sparse(value: Any) -> bool:
@@ -147,7 +141,7 @@ def _encode_frame(value: Any, encode_part: Part) -> dict[str, Json]:
     return {"array": encode_part(value.to_numpy())}
 
 
-def _decode_frame(message: dict[str, Json], decode_part: Part) -> Any:
+def _decode_as_array(message: dict[str, Json], decode_part: Part) -> Any:
     return decode_part(message["array"])
 
 
@@ -176,10 +170,10 @@ def _decode_dict(message: dict[str, Json], decode_part: Part) -> Any:
 
 
 CODECS = (
-    Codec("tensor", _is_tensor, _encode_tensor, _decode_tensor),
+    Codec("tensor", _is_tensor, _encode_tensor, _decode_as_array),
     Codec("array", _is_array, _encode_array, _decode_array),
     Codec("sparse", _is_sparse, _encode_sparse, _decode_sparse),
-    Codec("frame", _is_frame, _encode_frame, _decode_frame),
+    Codec("frame", _is_frame, _encode_frame, _decode_as_array),
     _container(tuple),  # a named tuple crosses as a tuple
     _container(set),
     _container(frozenset),

@@ -30,6 +30,9 @@ from tiny_set import (
     submission,
 )
 
+from teaching.grader.memory import MemoryGroup
+
+HAS_MEMORY_GROUP = MemoryGroup.find() is not None
 SLEEP = f"98{os.getpid():07}"  # a duration that finds a left-over process again
 SEES = "def mean_square(v):\n    raise ValueError('saw ' + repr(sorted(set(map(str, found)))))\n"
 PNG = base64.b64decode(
@@ -88,6 +91,13 @@ for fd in range(3, 64):
 """
     + WRONG
 )
+HIDDEN_MEMORY = """\
+import os
+for number in range(6):
+    file = os.memfd_create(str(number))
+    for _ in range(20):
+        os.write(file, b"x" * 10**7)
+"""
 SPY = """\
 import gc, sys
 def seen():
@@ -157,6 +167,7 @@ def hostile() -> dict[str, nbformat.NotebookNode | str | bytes]:
         "prints 200 MB": {"q1": "for _ in range(200):\n    print('x' * 2**20)\n" + SQUARE},
         "wants too much": {"q1": "big = np.ones(10**12)\n" + SQUARE},
         "takes too much": {"q1": "a = []\nwhile True:\n    a.append(np.ones(2**22))\n" + SQUARE},
+        "hides memory in files": {"q1": HIDDEN_MEMORY + SQUARE},
         "answers too much": {"q2": "total = 'x' * 68_000_000"},
         "answers in circles": {"q2": "total = []\ntotal.append(total)"},
         "patches": {"q1": PATCHES},
@@ -209,6 +220,8 @@ GROUPS = {
                 "a list", "deep"],
     (10, 0, 5): ["answers too much", "answers in circles"],
 }  # fmt: skip
+# Memory that belongs to no process is seen where a control group limits it, and only there.
+GROUPS[(0, 20, 5) if HAS_MEMORY_GROUP else FULL].append("hides memory in files")
 EXPECTED = {name: marks for marks, names in GROUPS.items() for name in names}
 
 

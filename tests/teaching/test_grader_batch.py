@@ -102,7 +102,7 @@ def test_a_record_holds_only_for_the_same_submission_master_and_limits(tmp_path)
         ("no folder", "there is no folder"),
         ("nothing", "name the folder with the notebooks"),
         ("no notebooks", "holds no notebooks"),
-        ("no master", "cannot be used: not a regular file"),
+        ("no master", "cannot be used: cannot be read: No such file"),
         ("no instructor's", "no graded test cell"),
         ("mixed", "mixes assignments (ps8 of seed 2027, ps9 of seed 2027)"),
         ("unmarked", "do not tell their set"),

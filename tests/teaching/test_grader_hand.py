@@ -10,6 +10,8 @@ import pytest
 from tiny_set import OPTIONS, WRONG, make_folder, run, submission, table
 
 from teaching.cells import TEXT_STUB as STUB
+from teaching.grader import command_line
+from teaching.grader.errors import BadInputError
 
 
 def test_points_by_hand_are_read_kept_and_added_up(tmp_path):
@@ -67,8 +69,10 @@ def test_a_mistake_in_the_points_by_hand_is_said_before_anything_is_done(tmp_pat
     folder, out = make_folder(tmp_path, {"a": submission(), "b": submission()}), tmp_path / "out"
     out.mkdir()
     (out / "hand_grades.csv").write_text(text)
-    done = run(folder, out, *OPTIONS)
-    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+    words = [str(folder), "--master", str(tmp_path / "master.ipynb"), "--out", str(out)]
+    with pytest.raises(BadInputError) as error:
+        command_line.main(words)
+    assert says in str(error.value) and "\n" not in str(error.value)
     assert [p.name for p in out.iterdir()] == ["hand_grades.csv"]
     assert (out / "hand_grades.csv").read_text() == text
 

@@ -48,8 +48,6 @@ def same(a, b) -> bool:
         return False
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b)
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b) and a.requires_grad == b.requires_grad
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
@@ -76,8 +74,6 @@ PLAIN = [
     np.array(["a", "bc"]),
     np.zeros((0, 3)),
     np.array(1.5, dtype="<f4"),
-    torch.arange(4.0, requires_grad=True),
-    torch.zeros(2, 0),
     [float("inf")],
 ]
 
@@ -109,12 +105,14 @@ def test_what_has_no_form_of_its_own_crosses_as_the_plain_thing_that_it_is(ends)
         (n for n in range(3)),
         Number(2),
         torch.ones(2, dtype=torch.bfloat16),
+        torch.arange(4.0, requires_grad=True),
         Frame(),
     ]
-    two, counted, number, half, frame = here.ask("get", "values")
+    two, counted, number, half, tensor, frame = here.ask("get", "values")
     assert same(two, (1, np.arange(2))) and counted == [0, 1, 2]
     assert type(number) is float and number != 3
-    assert half.dtype == torch.float32 and half.tolist() == [1, 1]
+    assert same(half, np.ones(2, dtype=np.float32))
+    assert same(tensor, np.arange(4, dtype=np.float32))
     assert same(frame, np.eye(2))
 
 
