@@ -54,11 +54,12 @@ def heat_map(
     boxes = dict.fromkeys(map(ord, lacking), BOX)
     for axis, ticks in names.items():
         names[axis] = [tick.translate(boxes) for tick in ticks]
+    if fonts:  # before seaborn draws
+        families = [*ax.title.get_fontfamily(), *fonts]
+        ax.tick_params(labelfontfamily=families)
+        ax.title.set_fontfamily(families)
     sns.heatmap(values, ax=ax, cmap="RdBu_r", vmin=-bound, vmax=bound, cbar=colorbar, **names)
     ax.set_title(title.translate(boxes))
-    if fonts:
-        for text in (*ax.get_xticklabels(), *ax.get_yticklabels(), ax.title):
-            text.set_fontfamily([*text.get_fontfamily(), *fonts])
     return ax
 
 
