@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ._validate import check_sizes, torch_device
 from .certificate import Certificate, certify_ridge
-from .loss import FactoredExcess
+from .loss import FactoredExcess, SupportBlock, support_blocks
 from .metrics import Array, Metrics
 from .models import UFM
 from .soft_labels import SoftLabels
@@ -349,7 +349,7 @@ class _Run:
         H = self.parameters[1]
         return (H if self.sharded else H[:, self.share])[:, columns]
 
-    def batch(self) -> tuple[slice | NDArray[np.int64], list[tuple], float]:
+    def batch(self) -> tuple[slice | NDArray[np.int64], list[SupportBlock], float]:
         """This process's contexts in this step, their blocks, m / all contexts of the step."""
         m, size = self.labels.m, self.config.batch_size or self.labels.m
         if size >= m:
@@ -362,14 +362,10 @@ class _Run:
         own = np.intersect1d(drawn, np.arange(m)[self.share])
         return own - self.share.start, self.blocks_of(own), m / len(drawn)
 
-    def blocks_of(self, columns: NDArray[np.int64]) -> list[tuple]:
+    def blocks_of(self, columns: NDArray[np.int64]) -> list[SupportBlock]:
         """The support entries of these contexts in blocks of at most BLOCK logits."""
-        blocks, width = [], max(1, BLOCK // self.labels.V)
-        for a in range(0, len(columns), width):
-            part = self.labels.select(columns[a : a + width])
-            rows, where, P, pi = part.tensors(self.device, self.parameters[0].dtype)
-            blocks.append((slice(a, a + part.m), rows, where, P, pi * (part.n / self.labels.n)))
-        return blocks
+        dtype = self.parameters[0].dtype
+        return support_blocks(self.labels, columns, self.device, dtype, BLOCK)
 
     def sum(self, *tensors: Tensor) -> None:
         """Sum over the processes, in place."""
