@@ -12,7 +12,11 @@ from .margin import MarginProgress, MaxMarginResult, ProxyBounds, proxy_bounds, 
 from .path import RidgeResult, ridge_max, ridge_path, solve_ridge
 from .geometry import CollapseResult, Factors, Orthants, cosine_similarity, orthants, seriation
 from .geometry import support_collapse, word_context_factors
-from .models import UFM, Transformer, TransformerConfig
+from .models import UFM, Model, Transformer, TransformerConfig
 from .metrics import standard_metrics
-from .train import FitResult, TrainConfig, fit, resume
+from .status import Status
+from .optimizers import OPTIMIZERS, Optimizer
+from .config import TrainConfig
+from ._checkpoint import Checkpoint, load
+from .train import FitResult, Trainer, fit, resume
 from . import plots
