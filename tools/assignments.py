@@ -68,8 +68,9 @@ ADVICE = Messages(
     "address, install the package in a cell of your own above this one, with "
     '`%pip install "ntp_lite[chapters] @ git+ADDRESS"`, and run this cell again. '
     "(Instructors: `make notebooks REPOSITORY=owner/name`, then `make assignments` again.)",
-    not_installed='Install the package first, `pip install "ntp_lite[chapters] @ git+ADDRESS"` '
-    "with the address of the course's repository (ask your instructor), and restart the kernel.",
+    not_installed="ntp_lite is not installed here. Run the line below in a cell of your own above "
+    "this one (your instructor knows the address, if the line says ADDRESS), and restart the "
+    "kernel.",
 )
 QUESTION = re.compile(r"(ps\d+)-q(\d+)-[a-z][a-z0-9-]*")
 PROBE = """
@@ -275,7 +276,7 @@ def _repository(config: Path) -> tuple[str, str]:
 
 def _setup(url: str, branch: str) -> NotebookNode:
     """Return the chapters' set-up cell with messages for a student, who cannot edit the cell."""
-    return code_cell(setup_cell(url, branch, ADVICE), ["hide-input"], {})
+    return code_cell(setup_cell(url, branch, messages=ADVICE), ["hide-input"], {})
 
 
 def _links(text: str, url: str) -> str:
