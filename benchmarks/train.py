@@ -24,8 +24,8 @@ from torch.nn import functional
 
 import ntp_lite as ntp
 from ntp_lite import train
+from ntp_lite.models import UFM
 from ntp_lite.train import TrainConfig, fit
-from ntp_lite.ufm import UFM
 
 RIDGE, D = 1e-5, 128
 EPOCHS = 50_000

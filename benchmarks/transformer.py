@@ -19,9 +19,9 @@ from harness import fail_unless, machine, report
 from instances import published_scale
 
 import ntp_lite as ntp
-from ntp_lite.train import TrainConfig, fit, standard_metrics
-from ntp_lite.transformer import Transformer, TransformerConfig
-from ntp_lite.ufm import UFM
+from ntp_lite.metrics import standard_metrics
+from ntp_lite.models import UFM, Transformer, TransformerConfig
+from ntp_lite.train import TrainConfig, fit
 
 FOLDER = Path(__file__).parent / "transformer_runs"
 LENGTH = 5

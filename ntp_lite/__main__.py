@@ -17,15 +17,15 @@ from matplotlib.figure import Figure
 from scipy import sparse
 
 from . import plots
+from .constraints import centered_support
 from .corpus import BUNDLED, Vocabulary, load_corpus
-from .decomposition import in_support_logits
 from .geometry import cosine_similarity, seriation, support_collapse, word_context_factors
-from .margin import centered_support, solve_max_margin
+from .in_support import in_support_logits
+from .margin import solve_max_margin
+from .models import UFM, Transformer, TransformerConfig
 from .path import ridge_max, ridge_path
 from .soft_labels import SoftLabels
 from .train import TrainConfig, fit, resume
-from .transformer import Transformer, TransformerConfig
-from .ufm import UFM
 
 REPORT = Path(__file__).parent / "data" / "report.html"
 EPILOG = f"""TEXT is a UTF-8 file (blank lines part its stories) or one of {", ".join(BUNDLED)}.
