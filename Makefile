@@ -61,10 +61,11 @@ test: $(STAMP)  ## run the unit tests, then execute every chapter's notebook
 	  book/notebooks || status=1; \
 	exit $$status
 
-# REPOSITORY=owner/name first writes the address into _config.yml; REFRESH=1 accepts new numbers.
+# REPOSITORY=owner/name and RELEASE=tag (or none) first write into _config.yml; REFRESH=1 accepts new
+# numbers.
 notebooks: $(STAMP)  ## export the chapters to book/notebooks (REPOSITORY=owner/name, REFRESH=1)
 	@$(EXPORT) $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
-	  $(if $(REFRESH),--refresh)
+	  $(if $(RELEASE),--release "$(RELEASE)") $(if $(REFRESH),--refresh)
 
 assignments: $(STAMP)  ## release the problem sets of one class (SEED=2027)
 	@$(WITH_BOOK) -m teaching.release \

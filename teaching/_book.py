@@ -25,8 +25,9 @@ STUDENT = Messages(
     "address, install the package in a cell of your own above this one, with "
     '`%pip install "ntp_lite[chapters] @ git+ADDRESS"`, and run this cell again. '
     "(Instructors: `make notebooks REPOSITORY=owner/name`, then `make assignments` again.)",
-    not_installed='Install the package first, `pip install "ntp_lite[chapters] @ git+ADDRESS"` '
-    "with the address of the course's repository (ask your instructor), and restart the kernel.",
+    not_installed="ntp_lite is not installed here. Run the line below in a cell of your own above "
+    "this one (your instructor knows the address, if the line says ADDRESS), and restart the "
+    "kernel.",
 )
 
 
@@ -36,6 +37,6 @@ def addresses(config: Path = ROOT / "_config.yml") -> Addresses:
     return addresses_of(settings["url"], settings["branch"])
 
 
-def setup_cell(url: str, branch: str) -> NotebookNode:
+def setup_cell(url: str, ref: str) -> NotebookNode:
     """Return the set-up cell, with advice for a student, who cannot edit it."""
-    return code_cell(chapters_setup_cell(url, branch, STUDENT), ["hide-input"], {})
+    return code_cell(chapters_setup_cell(url, ref, messages=STUDENT), ["hide-input"], {})

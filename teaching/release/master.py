@@ -49,7 +49,7 @@ def read_master(path: Path, seed: int, config: Path = ROOT / "_config.yml") -> N
             cell.source = lead_links_to_the_site(cell.source, course)
         else:  # no blank line is to stay behind where hidden tests are cut out
             cell.source = re.sub(r"\n+(?=\n### BEGIN HIDDEN TESTS)", "", cell.source)
-    notebook.cells.insert(1, setup_cell(course.repository, course.branch))
+    notebook.cells.insert(1, setup_cell(course.repository, course.ref))
     notebook.cells.insert(2, comparison_cell())
     _name_given_cells(notebook, name)
     Rules(notebook, name).check()

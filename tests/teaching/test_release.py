@@ -38,7 +38,7 @@ def test_the_set_up_cell_speaks_to_students(monkeypatch):
             monkeypatch.setitem(sys.modules, "google.colab", object())
         else:
             monkeypatch.delitem(sys.modules, "google.colab", raising=False)
-        with pytest.raises(SystemExit, match=r"(?s)pip install .*\[chapters\] @ git") as said:
+        with pytest.raises(RuntimeError, match=r"(?s)pip install .*\[chapters\] @ git") as said:
             exec(cells[url], {})
         assert "your instructor" in str(said.value) and "set REPOSITORY" not in str(said.value)
         assert ("make notebooks REPOSITORY=owner/name" in str(said.value)) == colab
