@@ -1,4 +1,4 @@
-"""What can be measured of a model, by name or one at a time (chapters 13 and 14).
+"""What can be measured of a model, by name or one at a time.
 
 `standard_metrics` hands `fit` functions of (L, W, H) by name. The rest are the measures of the
 neural-collapse literature, for both notions of class that next-token prediction has: the next
@@ -19,13 +19,13 @@ from scipy import sparse
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import gammaln, softmax
 
-from ._validate import as_array, check_logits
+from ._validate import as_array, as_matrix, as_size, check_logits
 from .certificate import certify_ridge
 from .constraints import centered_support
 from .efficiency import NormEfficiency, norm_efficiency
 from .geometry import support_collapse, word_context_factors
 from .in_support import in_support_logits, split_logits
-from .linalg import singular_values
+from .linalg import effective_rank, singular_values
 from .soft_labels import SoftLabels
 
 Array: TypeAlias = NDArray[np.float64]
@@ -248,16 +248,15 @@ def collapse_test(
 
     The number of arrangements is the product over groups of (size)! / product over classes of
     (members in the group)!. Values are NaN, and smallest_p is 1, where no context enters. Raises
-    ValueError for other shapes, or shuffles < 1. Book: chapter 14.
+    ValueError for other shapes, or shuffles < 1. Book: transformers.
     """
-    columns = as_array(X).astype(np.float64).T
-    if columns.ndim != 2 or len(columns) != labels.m:
-        raise ValueError(f"X must be (d, m) with m = {labels.m} columns, not {np.shape(X)}.")
-    given = np.zeros(labels.m) if groups is None else np.asarray(groups)
+    columns = as_matrix(X, "X").T
+    if len(columns) != labels.m:
+        raise ValueError(f"X has shape {columns.T.shape}; give (d, m), m = {labels.m} columns.")
+    given = np.zeros(labels.m) if groups is None else as_array(groups, "groups", dtype=None)
     if given.shape != (labels.m,):
         raise ValueError(f"groups has shape {given.shape}, not (m,) = ({labels.m},).")
-    if shuffles < 1:
-        raise ValueError(f"shuffles is {shuffles}; use 1 or more.")
+    shuffles = as_size(shuffles, "shuffles")
     shared = np.bincount(labels.support_classes)[labels.support_classes] > 1
     chosen = shared & ((labels.support_sizes > 1) == several_tokens)
     rows = columns[chosen] - columns[chosen].mean(axis=0) if chosen.any() else columns[:0]
@@ -265,7 +264,7 @@ def collapse_test(
     places = [np.flatnonzero(given[chosen] == group) for group in np.unique(given[chosen])]
     movable, log_arrangements = _mobility(classes, places)
     value = _within_share(rows, classes)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_size(seed, "seed", minimum=0))
     permuted = np.empty(shuffles)
     for shuffle in range(shuffles):
         dealt = classes.copy()
@@ -314,8 +313,9 @@ def _within_share(rows: Array, classes: NDArray) -> float:
 
 def stable_rank(A: ArrayLike) -> float:
     """|A|_F^2 / |A|_op^2, from 1 to rank(A): how many singular values count; 0 for A = 0."""
-    squares = np.square(singular_values(as_array(A).astype(np.float64)))
-    return float(squares.sum() / squares.max()) if squares.any() else 0.0
+    values = singular_values(as_matrix(A, "A"))
+    shares = values / (values.max() or 1.0)  # first, so that the squares cannot overflow
+    return float(np.square(shares).sum())
 
 
 def gradient_bottleneck(W: ArrayLike, L: ArrayLike, labels: SoftLabels) -> float:
@@ -325,11 +325,11 @@ def gradient_bottleneck(W: ArrayLike, L: ArrayLike, labels: SoftLabels) -> float
     W (V, d). Everything below the last layer learns from W'G alone, so what is orthogonal to the
     columns of W is lost to it: nothing if d >= V and W has full rank, and about 1 - d/V of a
     gradient without structure. 0 where G = 0. Raises ValueError for shapes that do not fit.
-    Source: Godey and Artzi, arXiv 2603.10145. Book: chapter 15.
+    Source: Godey and Artzi, arXiv 2603.10145. Book: few_dimensions.
     """
-    logits = check_logits(L, labels.N.shape)
-    words = as_array(W).astype(np.float64)
-    if words.ndim != 2 or len(words) != labels.V:
+    logits = check_logits(L, labels.shape)
+    words = as_matrix(W, "W")
+    if len(words) != labels.V:
         raise ValueError(f"W has shape {words.shape}, not (V, d) with V = {labels.V}.")
     G = (labels.P.toarray() - softmax(logits, axis=0)) * labels.pi
     U, values, _ = np.linalg.svd(words, full_matrices=False)
@@ -357,12 +357,14 @@ def standard_metrics(
     at `ridge`.
 
     By name only: "norm_efficiency_lower", "norm_efficiency_upper" (path points are kept from one
-    evaluation to the next, so the first costs most); "stable_rank", "stable_rank_W",
-    "stable_rank_H"; "collapse_directions", of H with columns of length one; "soft_self_duality",
-    the mean over contexts; "gradient_bottleneck"; the fields of `NeuralCollapse`, of the next token
-    ("nc1", "cdnv", "equiangular", ...) and of the support ("support_nc1", ...).
+    evaluation to the next, so the first costs most); "effective_rank", "stable_rank" (of L with
+    centred columns) and both with "_W" or "_H"; "collapse_directions", of H with columns of length
+    one; "soft_self_duality", the mean over contexts; "gradient_bottleneck"; the fields of
+    `NeuralCollapse`, of the next token ("nc1", "cdnv", "equiangular", ...) and of the support
+    ("support_nc1", ...).
 
-    Raises ValueError for a name that is not known or needs L_mm or ridge. Chapters 13 and 14.
+    Raises ValueError for a name that is not known or needs L_mm or ridge. Book: gradient_descent,
+    transformers.
     """
     found = _theory_metrics(labels) | _field_metrics(labels)
     if ridge is not None:
@@ -390,7 +392,7 @@ def _theory_metrics(labels: SoftLabels) -> Metrics:
 
 
 def _metrics_of_max_margin(L_mm: ArrayLike) -> Metrics:
-    target, factors = _unit(np.asarray(L_mm)), word_context_factors(L_mm)
+    target, factors = _unit(as_matrix(L_mm, "L_mm")), word_context_factors(L_mm)
     words, contexts = _unit(factors.W @ factors.W.T), _unit(factors.H.T @ factors.H)
     return {
         "cosine_mm": lambda L, W, H: np.vdot(_unit(L - L.mean(axis=0)), target),
@@ -404,6 +406,9 @@ def _field_metrics(labels: SoftLabels) -> Metrics:
     found: Metrics = {
         "norm_efficiency_lower": lambda L, W, H: efficiency(L).lower,
         "norm_efficiency_upper": lambda L, W, H: efficiency(L).upper,
+        "effective_rank": lambda L, W, H: effective_rank(L - L.mean(axis=0)),
+        "effective_rank_W": lambda L, W, H: effective_rank(W),
+        "effective_rank_H": lambda L, W, H: effective_rank(H),
         "stable_rank": lambda L, W, H: stable_rank(L - L.mean(axis=0)),
         "stable_rank_W": lambda L, W, H: stable_rank(W),
         "stable_rank_H": lambda L, W, H: stable_rank(H),
@@ -463,14 +468,12 @@ class _Latest:
 
 def _check_factors(W: ArrayLike, H: ArrayLike, labels: SoftLabels) -> tuple[Array, Array]:
     """W with centred rows and H, in float64."""
-    words, contexts = as_array(W).astype(np.float64), as_array(H).astype(np.float64)
-    if words.ndim != 2 or contexts.shape != (words.shape[-1], labels.m) or len(words) != labels.V:
+    words, contexts = as_matrix(W, "W"), as_matrix(H, "H")
+    if contexts.shape != (words.shape[1], labels.m) or len(words) != labels.V:
         raise ValueError(
             f"W {words.shape} and H {contexts.shape} do not fit V = {labels.V}, m = {labels.m}; "
             "give W (V, d) and H (d, m)."
         )
-    if not (np.isfinite(words).all() and np.isfinite(contexts).all()):
-        raise ValueError("W or H has entries that are NaN or infinite; check how it was made.")
     return words - words.mean(axis=0), contexts
 
 

@@ -262,8 +262,9 @@ def test_names_are_asked_for():
 def test_field_metrics_by_name():
     names = (
         "norm_efficiency_lower", "norm_efficiency_upper", "stable_rank", "stable_rank_W",
-        "stable_rank_H", "collapse_directions", "soft_self_duality", "gradient_bottleneck", "nc1",
-        "support_nc1", "cdnv", "support_agreement",
+        "stable_rank_H", "effective_rank", "effective_rank_W", "effective_rank_H",
+        "collapse_directions", "soft_self_duality", "gradient_bottleneck", "nc1", "support_nc1",
+        "cdnv", "support_agreement",
     )  # fmt: skip
     metrics = ntp.standard_metrics(LABELS, *names)
     L = W @ H
@@ -274,6 +275,9 @@ def test_field_metrics_by_name():
     assert got["stable_rank"] == ntp.stable_rank(L - L.mean(axis=0))
     assert got["stable_rank_W"] == ntp.stable_rank(W)
     assert got["stable_rank_H"] == ntp.stable_rank(H)
+    assert got["effective_rank"] == ntp.effective_rank(L - L.mean(axis=0))
+    assert got["effective_rank_W"] == ntp.effective_rank(W)
+    assert got["effective_rank_H"] == ntp.effective_rank(H)
     directions = H / np.linalg.norm(H, axis=0)
     collapse = ntp.support_collapse(directions, LABELS).several_tokens
     assert got["collapse_directions"] == pytest.approx(collapse)
