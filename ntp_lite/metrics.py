@@ -7,9 +7,10 @@ token, and the set of next tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -51,6 +52,7 @@ class NeuralCollapse:
     mu_c - mu_G, class vectors w_c (see `neural_collapse`), pairs c < c':
 
     nc1 : tr(Sigma_W pinv(Sigma_B)) / C, within- against between-class covariance; 0 = collapsed.
+        The inverse weighs directions in which the means hardly differ most: read cdnv beside it.
     cdnv : mean over pairs of (var_c + var_c') / (2 |mu_c - mu_c'|^2), the class-distance
         normalised variance; 0 = collapsed, infinite if two means coincide.
     equinorm_means, equinorm_words : standard deviation over mean of |mu_c - mu_G|, of |w_c|; 0 if
@@ -212,12 +214,13 @@ def soft_self_duality(W: ArrayLike, H: ArrayLike, labels: SoftLabels) -> Array:
 class CollapseTest:
     """Is within / total variability smaller than with support classes dealt out at random?
 
-    value : observed, 0 = collapsed. permuted : mean over the shuffles.
-    p_value : (1 + shuffles with a value at most as large) / (1 + shuffles).
+    value : observed, 0 = collapsed. permuted : its mean over the shuffles.
+    p_value : share of the shuffles, the observed order included, with a value at most as large.
     contexts : how many the value rests on. movable : how many of them a shuffle can give another
-        class. arrangements : how many different ones there are, as a float.
-    smallest_p : 1 / min(arrangements, 1 + shuffles), about the smallest p value that any X could
-        have. Where it is large, the test has no power: a large p value says nothing.
+        class. arrangements : how many different shuffles there are, as a float.
+    exact : all arrangements were listed; otherwise shuffles were drawn at random.
+    smallest_p : the least p value that any X could have. Where it is large, or few contexts can
+        move, the test has no power: a large p value says nothing.
     """
 
     value: float
@@ -226,6 +229,7 @@ class CollapseTest:
     contexts: int
     movable: int
     arrangements: float
+    exact: bool
     smallest_p: float
 
     def __str__(self) -> str:
@@ -263,26 +267,63 @@ def collapse_test(
     classes = np.unique(labels.support_classes[chosen], return_inverse=True)[1]
     places = [np.flatnonzero(given[chosen] == group) for group in np.unique(given[chosen])]
     movable, log_arrangements = _mobility(classes, places)
-    value = _within_share(rows, classes)
-    rng = np.random.default_rng(as_size(seed, "seed", minimum=0))
-    permuted = np.empty(shuffles)
-    for shuffle in range(shuffles):
-        dealt = classes.copy()
-        for place in places:
-            dealt[place] = rng.permutation(dealt[place])
-        permuted[shuffle] = _within_share(rows, dealt)
-    as_small = int((permuted <= value * (1 + 1e-12)).sum())  # ties are ties, whatever the rounding
     with np.errstate(over="ignore"):
         arrangements = float(np.exp(log_arrangements))
+    exact = arrangements <= shuffles + 0.5  # a whole number, but for roundings
+    value = _within_share(rows, classes)
+    if exact:
+        orders = _all_orders(classes, places)
+        smallest = 1 / arrangements
+    else:
+        rng = np.random.default_rng(as_size(seed, "seed", minimum=0))
+        orders = _random_orders(classes, places, shuffles, rng)
+        smallest = 1 / (1 + shuffles)
+    permuted = np.array([_within_share(rows, order) for order in orders])
+    as_small = permuted <= value * (1 + 1e-12)  # ties are ties, whatever the rounding
     return CollapseTest(
         value=value,
         permuted=float(permuted.mean()),
-        p_value=float("nan") if np.isnan(value) else (1 + as_small) / (1 + shuffles),
+        p_value=float("nan") if np.isnan(value) else float(as_small.mean()),
         contexts=len(rows),
         movable=movable,
         arrangements=arrangements,
-        smallest_p=1 / min(arrangements, 1 + shuffles),
+        exact=exact,
+        smallest_p=smallest,
     )
+
+
+def _random_orders(
+    classes: NDArray, places: list[NDArray], shuffles: int, rng: np.random.Generator
+) -> Iterator[NDArray]:
+    """The observed order, then classes dealt out at random within each group."""
+    yield classes
+    for _ in range(shuffles):
+        dealt = classes.copy()
+        for place in places:
+            dealt[place] = rng.permutation(dealt[place])
+        yield dealt
+
+
+def _all_orders(classes: NDArray, places: list[NDArray]) -> Iterator[NDArray]:
+    """Every way to deal the classes out within each group."""
+    choices = [list(_distinct_orders(tuple(sorted(classes[place])))) for place in places]
+    for chosen in product(*choices):
+        dealt = classes.copy()
+        for place, order in zip(places, chosen, strict=True):
+            dealt[place] = order
+        yield dealt
+
+
+def _distinct_orders(members: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The different orders of a sorted tuple with repetitions."""
+    if not members:
+        yield ()
+    for position, first in enumerate(members):
+        if position and members[position - 1] == first:
+            continue
+        rest = members[:position] + members[position + 1 :]
+        for order in _distinct_orders(rest):
+            yield (first, *order)
 
 
 def _mobility(classes: NDArray, places: list[NDArray]) -> tuple[int, float]:

@@ -166,7 +166,11 @@ def test_collapse_test_against_all_arrangements():
     groups = np.array([0, 0, 0, 0, 1, 1, 2, 3])  # 0 mixes both classes; 1 has one; 2, 3 are alone
     X = RNG.normal(size=(3, 8))
     X[:, :4] += 4 * np.array([1, 1, -1, -1])  # collapsed where a shuffle can see it
-    found = ntp.collapse_test(X, labels, groups, shuffles=4000)
+    found = ntp.collapse_test(X, labels, groups)
+    drawn = ntp.collapse_test(X, labels, groups, shuffles=5)
+    assert found.exact
+    assert not drawn.exact
+    assert drawn.smallest_p == pytest.approx(1 / 6)  # 1 / (1 + 5)
     assert (found.contexts, found.movable) == (8, 4)
     assert found.arrangements == pytest.approx(6)
     assert found.smallest_p == pytest.approx(1 / 6)
@@ -183,9 +187,9 @@ def test_collapse_test_against_all_arrangements():
     listed = [value(np.array([*order, *true[4:]])) for order in orders]
     assert len(listed) == 6
     assert found.value == pytest.approx(value(true))
-    assert found.permuted == pytest.approx(np.mean(listed), rel=0.02)
+    assert found.permuted == pytest.approx(np.mean(listed))
     expected = np.mean(np.array(listed) <= found.value * (1 + 1e-12))
-    assert found.p_value == pytest.approx(expected, abs=0.03)
+    assert found.p_value == pytest.approx(expected)
     assert "4 of 8 contexts can move" in str(found)
 
 
@@ -194,6 +198,7 @@ def test_collapse_test_has_power_where_contexts_can_move():
     collapsed = np.tile(np.eye(4), 6) + 0.1 * RNG.normal(size=(4, 24))
     found = ntp.collapse_test(collapsed, labels, several_tokens=False)
     assert found.movable == found.contexts == 24
+    assert not found.exact
     assert found.p_value == found.smallest_p == pytest.approx(1e-3)
     noise = ntp.collapse_test(RNG.normal(size=(4, 24)), labels, several_tokens=False)
     assert noise.p_value > 0.01
