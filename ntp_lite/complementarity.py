@@ -1,17 +1,18 @@
 """Strict complementarity of the max-margin problem: when the bounded part of the path is bounded.
 
 For feasible logits L (margins M[v,j] = L[z,j] - L[v,j] >= 1, z in S_j) and a feasible dual G the
-weak-duality proof of chapter 07 is an identity,
+weak-duality proof (Book: max_margin) is an identity,
 
     |L|_* - <G, S>  =  (|L|_* - <G, L>)  +  sum over v not in S_j of (-G[v,j]) (M[v,j] - 1),
 
 in which no term is negative. So at a pair of solutions each off-support entry has margin one or
 dual zero (complementarity). It may have both. If no entry does, complementarity is *strict*.
 
-Why it matters (chapter 08). Laws 3 and 5 bound the weighted sum of (margin of L_ridge - t), with
-weights -G, from both sides: where -G[v,j] > 0 the margin of L_ridge is t + O(1), t = ln(1/ridge).
-Where margin one meets dual zero nothing bounds it from above, and it can run ahead like ln t: then
-L_ridge - t L_mm is not bounded, and the angle between them closes more slowly than 1/t.
+Why it matters (Book: regularisation_path). Laws 3 and 5 bound the weighted sum of (margin of
+L_ridge - t), with weights -G, from both sides: where -G[v,j] > 0 the margin of L_ridge is t + O(1),
+t = ln(1/ridge). Where margin one meets dual zero nothing bounds it from above, and it can run ahead
+like ln t: then L_ridge - t L_mm is not bounded, and the angle between them closes more slowly than
+1/t.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def strict_complementarity(
     rank that its supports allow. Expect a small `strength` on real text: among tens of thousands
     of entries some come near 0 without being 0.
 
-    Raises ValueError for slack <= 0 or an S of another shape. This book; chapter 08.
+    Raises ValueError for slack <= 0 or an S of another shape. This book. Book: regularisation_path.
     """
     if slack is None:
         slack = max(1e-6, result.certificate.relative_gap**0.5)

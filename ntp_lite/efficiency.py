@@ -1,4 +1,4 @@
-"""How much of its nuclear norm does a model need for its loss? Certified bounds (chapter 05).
+"""How much of its nuclear norm does a model need for its loss? Certified bounds.
 
 Let nu(c) = min { |L'|_* : CE(L') - Hc <= c } be the least norm with which an excess loss of c nats
 can be had. For any logits L with centred columns and excess c, the *norm efficiency* is
@@ -39,18 +39,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
 
-from ._validate import check_limits, check_logits
+from ._validate import as_size, as_tolerance, check_logits
 from .certificate import certify_ridge
 from .in_support import in_support_logits, split_logits
+from .linalg import Matrix, nuclear_norm
 from .loss import excess_loss
 from .margin import solve_max_margin
 from .path import RidgeResult, ridge_max, solve_ridge
-from .soft_labels import SoftLabels
-
-Array = NDArray[np.float64]
+from .soft_labels import SoftLabels, as_labels
 
 DEEPEST = 1e-12  # times ridge_max: below it float64 no longer resolves the path
 LOOSE = 1e-2  # relative gap of path points on the way; they only serve as warm starts
@@ -110,15 +109,15 @@ def norm_efficiency(
     upper = 1.
 
     Raises ValueError for a wrong shape, NaN or infinity, tol <= 0, max_solves < 0, and path points
-    of another shape. This book; chapter 05.
+    of another shape. This book. Book: certificates.
     """
-    check_limits(tol)
-    if max_solves < 0:
-        raise ValueError(f"max_solves is {max_solves}; use 0 (the given path only) or more.")
+    tol = as_tolerance(tol)
+    max_solves = as_size(max_solves, "max_solves", minimum=0)
+    as_labels(labels)
     start = time.perf_counter()
-    logits = _centred(check_logits(L, labels.N.shape))
+    logits = _centred(check_logits(L, labels.shape))
     excess = float(excess_loss(logits, labels))
-    norm = float(np.linalg.norm(logits, "nuc"))
+    norm = nuclear_norm(logits)
     curve = _LeastNorm(labels, path or ())
     if norm == 0:
         lower, upper, ridge, solves = 1.0, 1.0, curve.ridge_max, 0
@@ -167,7 +166,7 @@ class _LeastNorm:
     def __init__(self, labels: SoftLabels, path: Iterable[RidgeResult]) -> None:
         self.labels = labels
         self.ridge_max = ridge_max(labels)
-        self.excess_at_zero = float(excess_loss(np.zeros(labels.N.shape), labels))
+        self.excess_at_zero = float(excess_loss(np.zeros(labels.shape), labels))
         self.points = [_Point(self.excess_at_zero, 0.0)]
         self.tangents: list[_Tangent] = []
         if self.ridge_max > 0:
@@ -180,14 +179,14 @@ class _LeastNorm:
 
     def add_result(self, result: RidgeResult) -> None:
         """A path point: its logits are above the curve, its certificate below."""
-        logits = _centred(check_logits(result.L, self.labels.N.shape, "a path point"))
+        logits = _centred(check_logits(result.L, self.labels.shape, "a path point"))
         point = self._add_point(logits)
         self._add_tangent(logits, result.ridge)
         self.ladder.append((point.excess, result.ridge))
         self.path.append(result)
         self.path.sort(key=lambda known: -known.ridge)
 
-    def add_logits(self, logits: Array) -> None:
+    def add_logits(self, logits: Matrix) -> None:
         """Any logits, with the certificate of their own gradient (ridge := |G|_op)."""
         self._add_point(logits)
         self._add_tangent(logits, None)
@@ -252,7 +251,7 @@ class _LeastNorm:
             ridge = float(np.exp(log_ridge))
             return -_Tangent(ridge, certify_ridge(last, self.labels, ridge).dual).height(excess)
 
-        smallest = max(excess / (10 * float(np.linalg.norm(last, "nuc"))), 1e-300)
+        smallest = max(excess / (10 * nuclear_norm(last)), 1e-300)
         limits = (np.log(smallest), np.log(self.path[-1].ridge))
         best = minimize_scalar(loss_of_height, bounds=limits, options={"xatol": 1e-2})
         self._add_tangent(last, float(np.exp(best.x)))
@@ -275,17 +274,17 @@ class _LeastNorm:
         length = brentq(log_ratio, 0.0, longest, xtol=1e-9)
         self._add_point(exact + (length + 1e-6) * direction)
 
-    def _add_point(self, logits: Array) -> _Point:
+    def _add_point(self, logits: Matrix) -> _Point:
         excess = float(excess_loss(logits, self.labels))
-        point = _Point(excess, float(np.linalg.norm(_centred(logits), "nuc")))
+        point = _Point(excess, nuclear_norm(_centred(logits)))
         self.points.append(point)
         return point
 
-    def _add_tangent(self, logits: Array, ridge: float | None) -> None:
+    def _add_tangent(self, logits: Matrix, ridge: float | None) -> None:
         certificate = certify_ridge(logits, self.labels, ridge)
         if certificate.ridge:  # 0 where the gradient vanishes: no line
             self.tangents.append(_Tangent(certificate.ridge, certificate.dual))
 
 
-def _centred(logits: Array) -> Array:
+def _centred(logits: Matrix) -> Matrix:
     return logits - logits.mean(axis=0)

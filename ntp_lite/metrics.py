@@ -1,4 +1,4 @@
-"""What can be measured of a model, by name or one at a time (chapters 13 and 14).
+"""What can be measured of a model, by name or one at a time.
 
 `standard_metrics` hands `fit` functions of (L, W, H) by name. The rest are the measures of the
 neural-collapse literature, for both notions of class that next-token prediction has: the next
@@ -7,9 +7,10 @@ token, and the set of next tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,13 +20,13 @@ from scipy import sparse
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import gammaln, softmax
 
-from ._validate import as_array, check_logits
+from ._validate import as_array, as_matrix, as_size, check_logits
 from .certificate import certify_ridge
 from .constraints import centered_support
 from .efficiency import NormEfficiency, norm_efficiency
 from .geometry import support_collapse, word_context_factors
 from .in_support import in_support_logits, split_logits
-from .linalg import singular_values
+from .linalg import effective_rank, singular_values
 from .soft_labels import SoftLabels
 
 Array: TypeAlias = NDArray[np.float64]
@@ -51,6 +52,7 @@ class NeuralCollapse:
     mu_c - mu_G, class vectors w_c (see `neural_collapse`), pairs c < c':
 
     nc1 : tr(Sigma_W pinv(Sigma_B)) / C, within- against between-class covariance; 0 = collapsed.
+        The inverse weighs directions in which the means hardly differ most: read cdnv beside it.
     cdnv : mean over pairs of (var_c + var_c') / (2 |mu_c - mu_c'|^2), the class-distance
         normalised variance; 0 = collapsed, infinite if two means coincide.
     equinorm_means, equinorm_words : standard deviation over mean of |mu_c - mu_G|, of |w_c|; 0 if
@@ -212,12 +214,13 @@ def soft_self_duality(W: ArrayLike, H: ArrayLike, labels: SoftLabels) -> Array:
 class CollapseTest:
     """Is within / total variability smaller than with support classes dealt out at random?
 
-    value : observed, 0 = collapsed. permuted : mean over the shuffles.
-    p_value : (1 + shuffles with a value at most as large) / (1 + shuffles).
+    value : observed, 0 = collapsed. permuted : its mean over the shuffles.
+    p_value : share of the shuffles, the observed order included, with a value at most as large.
     contexts : how many the value rests on. movable : how many of them a shuffle can give another
-        class. arrangements : how many different ones there are, as a float.
-    smallest_p : 1 / min(arrangements, 1 + shuffles), about the smallest p value that any X could
-        have. Where it is large, the test has no power: a large p value says nothing.
+        class. arrangements : how many different shuffles there are, as a float.
+    exact : all arrangements were listed; otherwise shuffles were drawn at random.
+    smallest_p : the least p value that any X could have. Where it is large, or few contexts can
+        move, the test has no power: a large p value says nothing.
     """
 
     value: float
@@ -226,6 +229,7 @@ class CollapseTest:
     contexts: int
     movable: int
     arrangements: float
+    exact: bool
     smallest_p: float
 
     def __str__(self) -> str:
@@ -248,42 +252,78 @@ def collapse_test(
 
     The number of arrangements is the product over groups of (size)! / product over classes of
     (members in the group)!. Values are NaN, and smallest_p is 1, where no context enters. Raises
-    ValueError for other shapes, or shuffles < 1. Book: chapter 14.
+    ValueError for other shapes, or shuffles < 1. Book: transformers.
     """
-    columns = as_array(X).astype(np.float64).T
-    if columns.ndim != 2 or len(columns) != labels.m:
-        raise ValueError(f"X must be (d, m) with m = {labels.m} columns, not {np.shape(X)}.")
-    given = np.zeros(labels.m) if groups is None else np.asarray(groups)
+    columns = as_matrix(X, "X").T
+    if len(columns) != labels.m:
+        raise ValueError(f"X has shape {columns.T.shape}; give (d, m), m = {labels.m} columns.")
+    given = np.zeros(labels.m) if groups is None else as_array(groups, "groups", dtype=None)
     if given.shape != (labels.m,):
         raise ValueError(f"groups has shape {given.shape}, not (m,) = ({labels.m},).")
-    if shuffles < 1:
-        raise ValueError(f"shuffles is {shuffles}; use 1 or more.")
+    shuffles = as_size(shuffles, "shuffles")
     shared = np.bincount(labels.support_classes)[labels.support_classes] > 1
     chosen = shared & ((labels.support_sizes > 1) == several_tokens)
     rows = columns[chosen] - columns[chosen].mean(axis=0) if chosen.any() else columns[:0]
     classes = np.unique(labels.support_classes[chosen], return_inverse=True)[1]
     places = [np.flatnonzero(given[chosen] == group) for group in np.unique(given[chosen])]
     movable, log_arrangements = _mobility(classes, places)
-    value = _within_share(rows, classes)
-    rng = np.random.default_rng(seed)
-    permuted = np.empty(shuffles)
-    for shuffle in range(shuffles):
-        dealt = classes.copy()
-        for place in places:
-            dealt[place] = rng.permutation(dealt[place])
-        permuted[shuffle] = _within_share(rows, dealt)
-    as_small = int((permuted <= value * (1 + 1e-12)).sum())  # ties are ties, whatever the rounding
     with np.errstate(over="ignore"):
         arrangements = float(np.exp(log_arrangements))
+    exact = arrangements <= shuffles + 0.5  # a whole number, but for roundings
+    value = _within_share(rows, classes)
+    if exact:
+        orders = _all_orders(classes, places)
+        smallest = 1 / arrangements
+    else:
+        rng = np.random.default_rng(as_size(seed, "seed", minimum=0))
+        orders = _random_orders(classes, places, shuffles, rng)
+        smallest = 1 / (1 + shuffles)
+    permuted = np.array([_within_share(rows, order) for order in orders])
+    as_small = permuted <= value * (1 + 1e-12)  # ties are ties, whatever the rounding
     return CollapseTest(
         value=value,
         permuted=float(permuted.mean()),
-        p_value=float("nan") if np.isnan(value) else (1 + as_small) / (1 + shuffles),
+        p_value=float("nan") if np.isnan(value) else float(as_small.mean()),
         contexts=len(rows),
         movable=movable,
         arrangements=arrangements,
-        smallest_p=1 / min(arrangements, 1 + shuffles),
+        exact=exact,
+        smallest_p=smallest,
     )
+
+
+def _random_orders(
+    classes: NDArray, places: list[NDArray], shuffles: int, rng: np.random.Generator
+) -> Iterator[NDArray]:
+    """The observed order, then classes dealt out at random within each group."""
+    yield classes
+    for _ in range(shuffles):
+        dealt = classes.copy()
+        for place in places:
+            dealt[place] = rng.permutation(dealt[place])
+        yield dealt
+
+
+def _all_orders(classes: NDArray, places: list[NDArray]) -> Iterator[NDArray]:
+    """Every way to deal the classes out within each group."""
+    choices = [list(_distinct_orders(tuple(sorted(classes[place])))) for place in places]
+    for chosen in product(*choices):
+        dealt = classes.copy()
+        for place, order in zip(places, chosen, strict=True):
+            dealt[place] = order
+        yield dealt
+
+
+def _distinct_orders(members: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The different orders of a sorted tuple with repetitions."""
+    if not members:
+        yield ()
+    for position, first in enumerate(members):
+        if position and members[position - 1] == first:
+            continue
+        rest = members[:position] + members[position + 1 :]
+        for order in _distinct_orders(rest):
+            yield (first, *order)
 
 
 def _mobility(classes: NDArray, places: list[NDArray]) -> tuple[int, float]:
@@ -314,8 +354,9 @@ def _within_share(rows: Array, classes: NDArray) -> float:
 
 def stable_rank(A: ArrayLike) -> float:
     """|A|_F^2 / |A|_op^2, from 1 to rank(A): how many singular values count; 0 for A = 0."""
-    squares = np.square(singular_values(as_array(A).astype(np.float64)))
-    return float(squares.sum() / squares.max()) if squares.any() else 0.0
+    values = singular_values(as_matrix(A, "A"))
+    shares = values / (values.max() or 1.0)  # first, so that the squares cannot overflow
+    return float(np.square(shares).sum())
 
 
 def gradient_bottleneck(W: ArrayLike, L: ArrayLike, labels: SoftLabels) -> float:
@@ -325,11 +366,11 @@ def gradient_bottleneck(W: ArrayLike, L: ArrayLike, labels: SoftLabels) -> float
     W (V, d). Everything below the last layer learns from W'G alone, so what is orthogonal to the
     columns of W is lost to it: nothing if d >= V and W has full rank, and about 1 - d/V of a
     gradient without structure. 0 where G = 0. Raises ValueError for shapes that do not fit.
-    Source: Godey and Artzi, arXiv 2603.10145. Book: chapter 15.
+    Source: Godey and Artzi, arXiv 2603.10145. Book: few_dimensions.
     """
-    logits = check_logits(L, labels.N.shape)
-    words = as_array(W).astype(np.float64)
-    if words.ndim != 2 or len(words) != labels.V:
+    logits = check_logits(L, labels.shape)
+    words = as_matrix(W, "W")
+    if len(words) != labels.V:
         raise ValueError(f"W has shape {words.shape}, not (V, d) with V = {labels.V}.")
     G = (labels.P.toarray() - softmax(logits, axis=0)) * labels.pi
     U, values, _ = np.linalg.svd(words, full_matrices=False)
@@ -357,12 +398,14 @@ def standard_metrics(
     at `ridge`.
 
     By name only: "norm_efficiency_lower", "norm_efficiency_upper" (path points are kept from one
-    evaluation to the next, so the first costs most); "stable_rank", "stable_rank_W",
-    "stable_rank_H"; "collapse_directions", of H with columns of length one; "soft_self_duality",
-    the mean over contexts; "gradient_bottleneck"; the fields of `NeuralCollapse`, of the next token
-    ("nc1", "cdnv", "equiangular", ...) and of the support ("support_nc1", ...).
+    evaluation to the next, so the first costs most); "effective_rank", "stable_rank" (of L with
+    centred columns) and both with "_W" or "_H"; "collapse_directions", of H with columns of length
+    one; "soft_self_duality", the mean over contexts; "gradient_bottleneck"; the fields of
+    `NeuralCollapse`, of the next token ("nc1", "cdnv", "equiangular", ...) and of the support
+    ("support_nc1", ...).
 
-    Raises ValueError for a name that is not known or needs L_mm or ridge. Chapters 13 and 14.
+    Raises ValueError for a name that is not known or needs L_mm or ridge. Book: gradient_descent,
+    transformers.
     """
     found = _theory_metrics(labels) | _field_metrics(labels)
     if ridge is not None:
@@ -390,7 +433,7 @@ def _theory_metrics(labels: SoftLabels) -> Metrics:
 
 
 def _metrics_of_max_margin(L_mm: ArrayLike) -> Metrics:
-    target, factors = _unit(np.asarray(L_mm)), word_context_factors(L_mm)
+    target, factors = _unit(as_matrix(L_mm, "L_mm")), word_context_factors(L_mm)
     words, contexts = _unit(factors.W @ factors.W.T), _unit(factors.H.T @ factors.H)
     return {
         "cosine_mm": lambda L, W, H: np.vdot(_unit(L - L.mean(axis=0)), target),
@@ -404,6 +447,9 @@ def _field_metrics(labels: SoftLabels) -> Metrics:
     found: Metrics = {
         "norm_efficiency_lower": lambda L, W, H: efficiency(L).lower,
         "norm_efficiency_upper": lambda L, W, H: efficiency(L).upper,
+        "effective_rank": lambda L, W, H: effective_rank(L - L.mean(axis=0)),
+        "effective_rank_W": lambda L, W, H: effective_rank(W),
+        "effective_rank_H": lambda L, W, H: effective_rank(H),
         "stable_rank": lambda L, W, H: stable_rank(L - L.mean(axis=0)),
         "stable_rank_W": lambda L, W, H: stable_rank(W),
         "stable_rank_H": lambda L, W, H: stable_rank(H),
@@ -463,14 +509,12 @@ class _Latest:
 
 def _check_factors(W: ArrayLike, H: ArrayLike, labels: SoftLabels) -> tuple[Array, Array]:
     """W with centred rows and H, in float64."""
-    words, contexts = as_array(W).astype(np.float64), as_array(H).astype(np.float64)
-    if words.ndim != 2 or contexts.shape != (words.shape[-1], labels.m) or len(words) != labels.V:
+    words, contexts = as_matrix(W, "W"), as_matrix(H, "H")
+    if contexts.shape != (words.shape[1], labels.m) or len(words) != labels.V:
         raise ValueError(
             f"W {words.shape} and H {contexts.shape} do not fit V = {labels.V}, m = {labels.m}; "
             "give W (V, d) and H (d, m)."
         )
-    if not (np.isfinite(words).all() and np.isfinite(contexts).all()):
-        raise ValueError("W or H has entries that are NaN or infinite; check how it was made.")
     return words - words.mean(axis=0), contexts
 
 

@@ -166,7 +166,11 @@ def test_collapse_test_against_all_arrangements():
     groups = np.array([0, 0, 0, 0, 1, 1, 2, 3])  # 0 mixes both classes; 1 has one; 2, 3 are alone
     X = RNG.normal(size=(3, 8))
     X[:, :4] += 4 * np.array([1, 1, -1, -1])  # collapsed where a shuffle can see it
-    found = ntp.collapse_test(X, labels, groups, shuffles=4000)
+    found = ntp.collapse_test(X, labels, groups)
+    drawn = ntp.collapse_test(X, labels, groups, shuffles=5)
+    assert found.exact
+    assert not drawn.exact
+    assert drawn.smallest_p == pytest.approx(1 / 6)  # 1 / (1 + 5)
     assert (found.contexts, found.movable) == (8, 4)
     assert found.arrangements == pytest.approx(6)
     assert found.smallest_p == pytest.approx(1 / 6)
@@ -183,9 +187,9 @@ def test_collapse_test_against_all_arrangements():
     listed = [value(np.array([*order, *true[4:]])) for order in orders]
     assert len(listed) == 6
     assert found.value == pytest.approx(value(true))
-    assert found.permuted == pytest.approx(np.mean(listed), rel=0.02)
+    assert found.permuted == pytest.approx(np.mean(listed))
     expected = np.mean(np.array(listed) <= found.value * (1 + 1e-12))
-    assert found.p_value == pytest.approx(expected, abs=0.03)
+    assert found.p_value == pytest.approx(expected)
     assert "4 of 8 contexts can move" in str(found)
 
 
@@ -194,6 +198,7 @@ def test_collapse_test_has_power_where_contexts_can_move():
     collapsed = np.tile(np.eye(4), 6) + 0.1 * RNG.normal(size=(4, 24))
     found = ntp.collapse_test(collapsed, labels, several_tokens=False)
     assert found.movable == found.contexts == 24
+    assert not found.exact
     assert found.p_value == found.smallest_p == pytest.approx(1e-3)
     noise = ntp.collapse_test(RNG.normal(size=(4, 24)), labels, several_tokens=False)
     assert noise.p_value > 0.01
@@ -262,8 +267,9 @@ def test_names_are_asked_for():
 def test_field_metrics_by_name():
     names = (
         "norm_efficiency_lower", "norm_efficiency_upper", "stable_rank", "stable_rank_W",
-        "stable_rank_H", "collapse_directions", "soft_self_duality", "gradient_bottleneck", "nc1",
-        "support_nc1", "cdnv", "support_agreement",
+        "stable_rank_H", "effective_rank", "effective_rank_W", "effective_rank_H",
+        "collapse_directions", "soft_self_duality", "gradient_bottleneck", "nc1", "support_nc1",
+        "cdnv", "support_agreement",
     )  # fmt: skip
     metrics = ntp.standard_metrics(LABELS, *names)
     L = W @ H
@@ -274,6 +280,9 @@ def test_field_metrics_by_name():
     assert got["stable_rank"] == ntp.stable_rank(L - L.mean(axis=0))
     assert got["stable_rank_W"] == ntp.stable_rank(W)
     assert got["stable_rank_H"] == ntp.stable_rank(H)
+    assert got["effective_rank"] == ntp.effective_rank(L - L.mean(axis=0))
+    assert got["effective_rank_W"] == ntp.effective_rank(W)
+    assert got["effective_rank_H"] == ntp.effective_rank(H)
     directions = H / np.linalg.norm(H, axis=0)
     collapse = ntp.support_collapse(directions, LABELS).several_tokens
     assert got["collapse_directions"] == pytest.approx(collapse)
