@@ -28,4 +28,5 @@ from .optimizers import OPTIMIZERS, Optimizer
 from .config import TrainConfig
 from ._checkpoint import Checkpoint, load
 from .train import FitResult, Trainer, fit, resume
+from .reports import Report, report
 from . import plots

@@ -33,6 +33,7 @@ ASCII = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
 # characters, but not inside a run of katakana; finding their words takes a dictionary.
 ONE_BY_ONE = r"[\p{Han}\p{Hiragana}\p{Line_Break=Complex_Context}]"
 KATAKANA = r"\p{Word_Break=Katakana}"
+UNSPACED = regex.compile(ONE_BY_ONE, regex.V1)
 LETTER = rf"[\p{{L}}\p{{N}}_--{ONE_BY_ONE}--{KATAKANA}]"
 # Joiners are part of a word's spelling (Persian, Malayalam).
 WORD = rf"{LETTER}(?:{LETTER}|[\p{{M}}\u200C\u200D])*+"
@@ -78,6 +79,11 @@ def normalized(text: str) -> str:
     visible = LAYOUT.sub("", unicodedata.normalize("NFC", text))
     # Lower case can leave a letter with a mark for which there is one character.
     return unicodedata.normalize("NFC", visible.lower())
+
+
+def stands_alone(token: str) -> bool:
+    """Is it a character of a script without spaces between words, which is cut into characters?"""
+    return UNSPACED.match(token) is not None
 
 
 def split_stories(text: str) -> list[list[str]]:
