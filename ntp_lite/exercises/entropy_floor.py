@@ -50,39 +50,69 @@ def entropy_floor(answer: Any) -> bool:
     )
 
 
-def solution_smallest_spread(V: int, pi: Any, k: Any, excess: float) -> Any:
-    """The corollary's lower bound on the spread of the logits."""
-    return np.log(pi @ (V - k) / (V * excess))
+def solution_smallest_spread(V: int, pi: Any, k: Any, excess: float) -> float:
+    """The spread at which the corollary's lower bound on the excess loss equals `excess`."""
+    return _spread(pi, V / k - 1, excess)
+
+
+def _spread(weights: Any, rho: Any, excess: float) -> float:
+    """R >= 0 with sum of weights ln(1 + rho exp(-R)) = excess, by halving; 0 if there is none."""
+
+    def least_excess(R: float) -> float:
+        return float(np.sum(weights * np.log1p(rho * np.exp(-R))))
+
+    if least_excess(0.0) <= excess:
+        return 0.0
+    low, high = 0.0, 1.0
+    while least_excess(high) > excess:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        if least_excess(middle) > excess:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def smallest_spread(answer: Any) -> bool:
-    """Accepts a function of (V, pi, k, excess) that returns the corollary's lower bound on R."""
-    V, k, excess = 5, np.array([1, 3, 3]), 1e-4
+    """Accepts a function of (V, pi, k, excess) that inverts the corollary's bound for R."""
+    V, k, excess = 5, np.array([1, 3, 3]), 0.01
     pi = COUNTS.sum(axis=0) / COUNTS.sum()
+    rho = V / k - 1
     right = solution_smallest_spread(V, pi, k, excess)
-    return compare(
-        answer,
-        right,
-        "each factor of ten in the excess costs ln 10 = 2.30 of spread.",
-        {
-            "the factor 1/V is missing: every probability is at least exp(-R) / V.": np.log(
-                pi @ (V - k) / excess
-            ),
-            "use the natural logarithm.": right / np.log(10),
-            "use the natural logarithm, not base 2.": right / np.log(2),
-            "weigh V - k_j by the priors instead of taking the plain mean.": np.log(
-                np.mean(V - k) / (V * excess)
-            ),
-            "weigh V - k_j by the priors instead of adding them up.": np.log(
-                np.sum(V - k) / (V * excess)
-            ),
-            "V - k_j counts the tokens off the support; you used k_j.": np.log(
-                pi @ k / (V * excess)
-            ),
-            "the sign: a small excess needs a large spread.": -right,
-        },
-        arguments=(V, pi, k, excess),
-    )
+    mistakes = {
+        "that inverts the second line of the bound, which is weaker.": (
+            np.log(pi @ np.log(V / k) / excess)
+        ),
+        "close, but ln(1 + u) is not u: solve the equation itself.": np.log(pi @ rho / excess),
+        "the 1 is missing: V / k_j - 1 tokens off the support for each one on it.": (
+            _spread(pi, V / k, excess)
+        ),
+        "you divided by V; compare with the k_j tokens on the support.": (
+            _spread(pi, 1 - k / V, excess)
+        ),
+        "divide V - k_j by k_j: the mass off the support is compared with the mass on it.": (
+            _spread(pi, V - k, excess)
+        ),
+        "use the natural logarithm.": right / np.log(10),
+        "use the natural logarithm, not base 2.": right / np.log(2),
+        "weigh the contexts by the priors instead of taking the plain mean.": (
+            _spread(np.full(len(k), 1 / len(k)), rho, excess)
+        ),
+        "weigh the contexts by the priors instead of adding them up.": _spread(1.0, rho, excess),
+        "that is exp(-R); take its logarithm and change the sign.": np.exp(-right),
+        "the sign: a small excess needs a large spread.": -right,
+    }
+    arguments = (V, pi, k, excess)
+    try:
+        is_right = _close(value_of(answer, *arguments), right)
+        if is_right and not _close(1 + value_of(answer, V, pi, k, 5.0), 1):
+            return say(False, "an excess of 5 needs no spread at all here: return 0.")
+    except NoAnswerError as reason:
+        return say(False, str(reason))
+    message = "each factor of ten in a small excess costs ln 10 = 2.30 of spread."
+    return compare(answer, right, message, mistakes, arguments)
 
 
 def safe_excess(answer: Any) -> bool:

@@ -67,30 +67,39 @@ def gradients(answer: Callable[..., Any]) -> bool:
 
 
 def solution_smallest_excess(energy: float, pi: Any, support_sizes: Any, V: int) -> float:
-    """zeta exp(-2 energy) with zeta = sum_j pi_j (1 - k_j / V)."""
-    return float(np.sum(pi * (1 - support_sizes / V)) * np.exp(-2 * energy))
+    """sum_j pi_j ln(1 + (V / k_j - 1) exp(-2 energy))."""
+    return float(np.sum(pi * np.log1p((V / support_sizes - 1) * np.exp(-2 * energy))))
 
 
 def smallest_excess(answer: Callable[..., Any]) -> bool:
-    """A function (energy, pi, support_sizes, V) -> zeta exp(-2 energy).
+    """A function (energy, pi, support_sizes, V) -> the least excess loss at that energy.
 
     Explained mistakes: unweighted mean over contexts, the 2 or the sign in the exponent left out,
-    the share inside the support, tokens counted instead of their share of the vocabulary.
+    the second bound, the logarithm or the 1 in V / k_j - 1 left out, tokens not divided by k_j.
     """
     pi, k, V, energy = np.array([0.5, 0.3, 0.2]), np.array([1, 4, 9]), 10, 1.5
-    zeta, factor = float(np.sum(pi * (1 - k / V))), float(np.exp(-2 * energy))
+    factor = float(np.exp(-2 * energy))
+    ratio = V / k - 1
     mistakes = {
-        "contexts count by their priors: average 1 - k_j / V with the weights pi_j.": float(
-            np.mean(1 - k / V) * factor
+        "contexts count by their priors: average over them with the weights pi_j.": float(
+            np.mean(np.log1p(ratio * factor))
         ),
-        "the 2 in the exponent is missing: logits between -M and M differ by up to 2 M.": zeta
-        * np.exp(-energy),
-        "the sign in the exponent: more energy allows a smaller excess.": zeta / factor,
-        "zeta is the share of tokens that do not follow, 1 - k_j / V.": float(
-            np.sum(pi * k / V) * factor
+        "the 2 in the exponent is missing: logits between -M and M differ by up to 2 M.": (
+            solution_smallest_excess(energy / 2, pi, k, V)
         ),
-        "zeta is a share of the vocabulary: divide V - k_j by V.": V * zeta * factor,
-        "the constant zeta in front is missing.": factor,
+        "the sign in the exponent: more energy allows a smaller excess.": (
+            solution_smallest_excess(-energy, pi, k, V)
+        ),
+        "that is the second bound, which is weaker; use the first.": float(
+            pi @ np.log(V / k) * factor
+        ),
+        "the logarithm is missing: ln(1 + u), not u.": float(pi @ ratio * factor),
+        "the 1 is missing: V / k_j - 1 tokens off the support for each one on it.": float(
+            pi @ np.log1p(V / k * factor)
+        ),
+        "divide V - k_j by k_j: the mass off the support is compared with the mass on it.": float(
+            pi @ np.log1p((V - k) * factor)
+        ),
     }
     right = solution_smallest_excess(energy, pi, k, V)
     return compare(answer, right, "no optimiser can get around this.", mistakes, (energy, pi, k, V))

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import ntp_lite as ntp
 from ntp_lite.exercises import entropy_floor
@@ -56,6 +57,20 @@ def half_safe(L, P, pi):
     return pi @ (P * (np.exp(x) - 1 - x)).sum(axis=0)
 
 
+def by_root(V, pi, k, excess, rho=None):
+    rho = V / k - 1 if rho is None else rho
+
+    def surplus(R):
+        return pi @ np.log1p(rho * np.exp(-R)) - excess
+
+    return brentq(surplus, 0, 60, xtol=1e-12) if surplus(0) > 0 else 0.0
+
+
+def unbounded(V, pi, k, excess):
+    x = brentq(lambda x: pi @ np.log1p((V / k - 1) * x) - excess, 0, 1e9, xtol=1e-15)
+    return -np.log(x)
+
+
 def off_only(L, P, pi):
     return pi @ np.where(P > 0, 0, np.exp(log_softmax(L))).sum(axis=0)
 
@@ -73,7 +88,7 @@ RIGHT = [
     (entropy_floor.entropy_floor, floor),
     (entropy_floor.entropy_floor, lambda N: ntp.SoftLabels.from_counts(N).entropy),
     (entropy_floor.smallest_spread, spread),
-    (entropy_floor.smallest_spread, lambda V, pi, k, e: -np.log(e) + np.log(1 - pi @ k / V)),
+    (entropy_floor.smallest_spread, by_root),
     (entropy_floor.safe_excess, safe),
 ]
 
@@ -85,21 +100,30 @@ WRONG = [
     (entropy_floor.entropy_floor, backward_floor, "wrong axis"),
     (entropy_floor.entropy_floor, lambda N: entropies(N / N.sum()).sum(), "joint table"),
     (entropy_floor.entropy_floor, lambda N: -floor(N), "the sign"),
-    (entropy_floor.smallest_spread, lambda V, pi, k, e: np.log(pi @ (V - k) / e), "1/V is missing"),
+    (
+        entropy_floor.smallest_spread,
+        lambda V, pi, k, e: np.log(pi @ np.log(V / k) / e),
+        "second line",
+    ),
+    (entropy_floor.smallest_spread, lambda V, pi, k, e: np.log(pi @ (V / k - 1) / e), "not u"),
+    (entropy_floor.smallest_spread, lambda V, pi, k, e: by_root(V, pi, k, e, V / k), "the 1 is"),
+    (entropy_floor.smallest_spread, lambda V, pi, k, e: by_root(V, pi, k, e, 1 - k / V), "by V"),
+    (entropy_floor.smallest_spread, lambda V, pi, k, e: by_root(V, pi, k, e, V - k), "by k_j"),
     (entropy_floor.smallest_spread, lambda *a: spread(*a) / math.log(10), "natural logarithm."),
     (entropy_floor.smallest_spread, lambda *a: spread(*a) / math.log(2), "not base 2"),
     (
         entropy_floor.smallest_spread,
-        lambda V, pi, k, e: np.log((V - k).mean() / V / e),
+        lambda V, pi, k, e: by_root(V, np.full(3, 1 / 3), k, e),
         "plain mean",
     ),
     (
         entropy_floor.smallest_spread,
-        lambda V, pi, k, e: np.log((V - k).sum() / V / e),
+        lambda V, pi, k, e: by_root(V, np.ones(3), k, e),
         "adding them up",
     ),
-    (entropy_floor.smallest_spread, lambda V, pi, k, e: np.log(pi @ k / V / e), "you used k_j"),
+    (entropy_floor.smallest_spread, lambda *a: np.exp(-spread(*a)), "exp(-R)"),
     (entropy_floor.smallest_spread, lambda *a: -spread(*a), "the sign"),
+    (entropy_floor.smallest_spread, unbounded, "return 0"),
     (entropy_floor.safe_excess, nan_excess, "became nan"),
     (
         entropy_floor.safe_excess,

@@ -42,7 +42,10 @@ SOLUTIONS = [
     (unconstrained_features.gradients, gradients),
     (unconstrained_features.gradients, lambda *x: tuple(torch.as_tensor(g) for g in gradients(*x))),
     (unconstrained_features.smallest_excess, least),
-    (unconstrained_features.smallest_excess, lambda E, pi, k, V: (1 - pi @ k / V) / np.exp(E) ** 2),
+    (
+        unconstrained_features.smallest_excess,
+        lambda E, pi, k, V: pi @ np.log((k + (V - k) / np.exp(E) ** 2) / k),
+    ),
     (unconstrained_features.smallest_excess, lambda *x: np.array(least(*x))),
     (unconstrained_features.merged_floor, merged),
 ]
@@ -101,15 +104,24 @@ MISTAKES = [
     (unconstrained_features.smallest_excess, lambda E, *x: least(-E, *x), "the sign"),
     (
         unconstrained_features.smallest_excess,
-        lambda E, pi, k, V: least(E, pi, V - k, V),
-        "do not follow",
+        lambda E, pi, k, V: pi @ np.log(V / k) * np.exp(-2 * E),
+        "second bound",
     ),
     (
         unconstrained_features.smallest_excess,
-        lambda E, pi, k, V: V * least(E, pi, k, V),
-        "divide V - k_j by V",
+        lambda E, pi, k, V: pi @ (V / k - 1) * np.exp(-2 * E),
+        "logarithm is missing",
     ),
-    (unconstrained_features.smallest_excess, lambda E, *_: np.exp(-2 * E), "zeta in front"),
+    (
+        unconstrained_features.smallest_excess,
+        lambda E, pi, k, V: pi @ np.log1p(V / k * np.exp(-2 * E)),
+        "the 1 is missing",
+    ),
+    (
+        unconstrained_features.smallest_excess,
+        lambda E, pi, k, V: pi @ np.log1p((V - k) * np.exp(-2 * E)),
+        "by k_j",
+    ),
     (
         unconstrained_features.merged_floor,
         lambda N, g: ntp.SoftLabels.from_counts(N).entropy,

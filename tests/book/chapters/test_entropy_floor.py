@@ -134,22 +134,53 @@ def test_floor_is_reached_only_with_full_supports(full):
     assert full or excess > labels.pi[1] * math.exp(-12.0) * 0.99
 
 
-@pytest.mark.parametrize("mutation", [None, "factor 1/V dropped", "spread halved"])
-def test_logits_must_grow(mutation, labels):
-    """Theorem label: cor-entropy-floor-growth"""
-    room = labels.pi @ (labels.V - labels.support_sizes)
+def _random_case(rng):
+    """Soft labels with full, single and equal supports among them, and logits of all sizes."""
+    V, m = rng.integers(1, 6), rng.integers(1, 5)
+    N = rng.integers(1, 9, size=(V, m)) * (rng.random((V, m)) < rng.random())
+    N[rng.integers(V), N.sum(axis=0) == 0] = 1
+    labels = ntp.SoftLabels.from_counts(N)
+    size = 10 ** rng.uniform(-2, 1.3)
+    flat = size * labels.S.toarray()
+    return labels, [size * rng.normal(size=(V, m)), flat, flat + rng.normal(size=(V, m)), 0 * flat]
+
+
+@pytest.mark.parametrize("mutation", [None, "spread halved", "one token off too many", "V for k"])
+def test_logits_must_grow(mutation):
+    """Theorem label: cor-entropy-floor-growth
+
+    The two lines on random labels and logits, the second never above the first. Mutations: half the
+    spread, V / k_j in place of V / k_j - 1, V - k_j in place of (V - k_j) / k_j."""
+    rng = np.random.default_rng(0)
     holds = True
-    for t in (8.0, 16.0, 24.0):
-        logits = _path(labels, t)
-        spread = np.ptp(logits, axis=0).max() / (2 if mutation == "spread halved" else 1)
-        V = 1 if mutation == "factor 1/V dropped" else labels.V
-        holds &= bool(ntp.excess_loss(logits, labels) >= math.exp(-spread) / V * room)
-    # Dropping 1/V is within the slack of this path; the flat logits of one certain context show it.
-    one = ntp.SoftLabels.from_counts(np.array([[1], [0], [0]]))
-    flat = np.zeros((3, 1))
-    V = 1 if mutation == "factor 1/V dropped" else 3
-    holds &= bool(ntp.excess_loss(flat, one) >= 2 / V)
+    for _ in range(300):
+        labels, cases = _random_case(rng)
+        for logits in cases:
+            spread = np.ptp(logits, axis=0) / (2 if mutation == "spread halved" else 1)
+            k = labels.support_sizes
+            rho = labels.V / k - (0 if mutation == "one token off too many" else 1)
+            rho *= k if mutation == "V for k" else 1
+            first = labels.pi @ np.log1p(rho * np.exp(-spread))
+            second = math.exp(-spread.max()) * (labels.pi @ np.log(labels.V / k))
+            holds &= bool(ntp.excess_loss(logits, labels) >= first * (1 - 1e-9) - 1e-14)
+            assert second <= first * (1 + 1e-9) or mutation == "spread halved"
     assert holds is (mutation is None)
+
+
+@pytest.mark.parametrize("mutation", [None, "unequal shares", "logits of another support"])
+def test_growth_bound_is_attained(mutation):
+    """Theorem label: cor-entropy-floor-growth
+
+    Equal shares, logits R on the support and 0 off it: the first line is an equality."""
+    S = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1]])
+    N = S * np.arange(1, 5)[:, None] if mutation == "unequal shares" else 2 * S
+    labels = ntp.SoftLabels.from_counts(N)
+    logits = np.roll(S, 1, axis=0) if mutation == "logits of another support" else S
+    for R in (0.5, 3.0, 20.0):
+        rho = labels.V / labels.support_sizes - 1
+        bound = labels.pi @ np.log1p(rho * math.exp(-R))
+        attained = np.isclose(ntp.excess_loss(R * logits, labels), bound, rtol=1e-9, atol=0)
+        assert bool(attained) is (mutation is None)
 
 
 @pytest.mark.parametrize("mutation", [None, "CE - floor", "off-support mass dropped", "plain exp"])
