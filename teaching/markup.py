@@ -29,6 +29,10 @@ window.MathJax = {
 """
 
 
+# Pictures and links lead elsewhere: they are shown as they were typed.
+_LOADING = ["image", "link", "autolink"]
+
+
 def _inline(text: str, options: dict[str, object]) -> str:
     begin, end = ("\\[", "\\]") if options.get("display_mode") else ("\\(", "\\)")
     return begin + html.escape(text) + end
@@ -36,7 +40,7 @@ def _inline(text: str, options: dict[str, object]) -> str:
 
 def markdown_to_html(text: str) -> str:
     """Return Markdown as HTML; `$...$` and `$$...$$` become formulas for MathJax."""
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable(_LOADING)
     reader.use(dollarmath_plugin, renderer=_inline, double_inline=True)
     return str(reader.render(text))
 
