@@ -14,10 +14,19 @@ from ntp_book.addresses import Addresses, addresses_of
 from ntp_book.export.cells import code_cell, dump, name_cells
 from ntp_book.export.setup_cell import Messages
 from ntp_book.export.setup_cell import setup_cell as chapters_setup_cell
+from ntp_book.numbering import numbers
 
 from teaching.paths import ROOT
 
-__all__ = ["Addresses", "addresses", "addresses_of", "dump", "name_cells", "setup_cell"]
+__all__ = [
+    "Addresses",
+    "addresses",
+    "addresses_of",
+    "chapter_numbers",
+    "dump",
+    "name_cells",
+    "setup_cell",
+]
 
 # What the set-up cell says to a student, whose cell is locked.
 STUDENT = Messages(
@@ -35,6 +44,11 @@ def addresses(config: Path = ROOT / "_config.yml") -> Addresses:
     """Return the course's addresses, as `_config.yml` has them."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]
     return addresses_of(settings["url"], settings["branch"])
+
+
+def chapter_numbers() -> dict[str, str]:
+    """Return the number of each chapter by its page: `{"book/max_margin": "7", ...}`."""
+    return numbers(ROOT)
 
 
 def setup_cell(url: str, ref: str) -> NotebookNode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ComputeChecks
 from traitlets.config import Config
 
 from teaching import agreement
-from teaching._book import Addresses, addresses, name_cells, setup_cell
+from teaching._book import Addresses, addresses, chapter_numbers, name_cells, setup_cell
 from teaching.cells import CODE_STUB, TEXT_STUB, is_test
 from teaching.paths import ROOT
 from teaching.release.errors import AssignmentError
@@ -32,6 +33,8 @@ from teaching.release.rules import (
 # The settings of nbgrader's preprocessors: what stands where a solution stood.
 NBGRADER = {"ClearSolutions": {"code_stub": {"python": CODE_STUB}, "text_stub": TEXT_STUB}}
 _COHORT = re.compile(r"COHORT = \d+")
+# As in the chapters: {numref}`Chapter {number} <ch-max-margin>`.
+_CHAPTER = re.compile(r"\{numref\}`([^`<]*)\{number\}([^`<]*)<ch-([a-z-]+)>`")
 _LINK = re.compile(r"\[([^\]]+)\]\(\.\./\.\./book/(\w+)\.md(#[\w.-]+)?\)")
 
 
@@ -44,9 +47,10 @@ def read_master(path: Path, seed: int, config: Path = ROOT / "_config.yml") -> N
     name = path.stem
     _set_seed(notebook, path.name, seed)
     course = addresses(config)
+    numbers = chapter_numbers()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = lead_links_to_the_site(cell.source, course)
+            cell.source = lead_links_to_the_site(cell.source, course, numbers)
         else:  # no blank line is to stay behind where hidden tests are cut out
             cell.source = re.sub(r"\n+(?=\n### BEGIN HIDDEN TESTS)", "", cell.source)
     notebook.cells.insert(1, setup_cell(course.repository, course.ref))
@@ -78,16 +82,30 @@ def comparison_cell() -> NotebookNode:
     return nbformat.v4.new_code_cell(f"{title}\n{source}", metadata=folded)
 
 
-def lead_links_to_the_site(text: str, course: Addresses) -> str:
-    """Lead links between the book's files to the published site; without one, keep their text."""
+def lead_links_to_the_site(text: str, course: Addresses, numbers: Mapping[str, str]) -> str:
+    """Lead links to pages of the book to the published site; without one, keep their text.
 
-    def address(found: re.Match[str]) -> str:
-        label, page, anchor = found.groups()
+    numbers : the number of each chapter by its page, `{"book/max_margin": "7", ...}`; it stands
+        where the text refers to a chapter by its label. Raises AssignmentError for another label.
+    """
+
+    def link(label: str, page: str, anchor: str = "") -> str:
         if not course.real:
             return label
-        return f"[{label}]({course.site}book/{page}.html{anchor or ''})"
+        return f"[{label}]({course.site}book/{page}.html{anchor})"
 
-    return _LINK.sub(address, text)
+    def numbered(found: re.Match[str]) -> str:
+        before, after, name = found.groups()
+        page = name.replace("-", "_")
+        if f"book/{page}" not in numbers:
+            raise AssignmentError(f"no chapter has the label ch-{name}; see _toc.yml")
+        return link((before + numbers[f"book/{page}"] + after).strip(), page)
+
+    def titled(found: re.Match[str]) -> str:
+        label, page, anchor = found.groups()
+        return link(label, page, anchor or "")
+
+    return _LINK.sub(titled, _CHAPTER.sub(numbered, text))
 
 
 def points_table(found: list[Question]) -> str:

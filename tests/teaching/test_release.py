@@ -153,17 +153,27 @@ def test_no_set_is_an_error(tmp_path):
 
 def test_links_lead_to_the_published_site():
     text = (
-        "See [Chapter 2](../../book/02_entropy_floor.md#sec-a) and "
-        "[Notation](../../book/notation.md)."
+        "See {numref}`Chapter {number} <ch-entropy-floor>`, chapters {numref}`{number} <ch-a>` and "
+        "[Notation](../../book/notation.md#sec-a)."
     )
+    numbers = {"book/entropy_floor": "2", "book/a": "B"}
     course = addresses_of("https://github.com/Ann/x")
-    assert lead_links_to_the_site(text, course._replace(real=False)) == (
-        "See Chapter 2 and Notation."
+    assert lead_links_to_the_site(text, course._replace(real=False), numbers) == (
+        "See Chapter 2, chapters B and Notation."
     )
-    assert lead_links_to_the_site(text, course) == (
-        "See [Chapter 2](https://ann.github.io/x/book/02_entropy_floor.html#sec-a)"
-        " and [Notation](https://ann.github.io/x/book/notation.html)."
+    assert lead_links_to_the_site(text, course, numbers) == (
+        "See [Chapter 2](https://ann.github.io/x/book/entropy_floor.html), "
+        "chapters [B](https://ann.github.io/x/book/a.html)"
+        " and [Notation](https://ann.github.io/x/book/notation.html#sec-a)."
     )
+    with pytest.raises(AssignmentError, match="no chapter has the label ch-a"):
+        lead_links_to_the_site(text, course, {"book/entropy_floor": "2"})
+
+
+def test_numbers_of_chapters_come_from_the_table_of_contents():
+    text = "\n".join(cell.source for cell in master("ps3").cells if cell.cell_type == "markdown")
+    assert "Chapter 7" in text
+    assert "{numref}" not in text
 
 
 @pytest.mark.slow
