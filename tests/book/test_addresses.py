@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from ntp_book import addresses
 
-PLACEHOLDER = "https://github.com/your_account/ntp_lite"
+PLACEHOLDER = "https://github.com/an_owner/geometry"
 REAL = "https://github.com/Some-One/geometry"
 
 
