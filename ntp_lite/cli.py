@@ -216,9 +216,7 @@ def decompose_command(options: DecomposeOptions, given: frozenset[str]) -> int:
     }
     replace_file(out, lambda file: np.savez_compressed(file, **parts))
     say(str(result.certificate))
-    if interrupts.received:
-        return INTERRUPTED
-    return DONE if result.converged else NOT_CERTIFIED
+    return INTERRUPTED if interrupts.received else EXIT_CODES[result.status]
 
 
 def report_command(options: ReportOptions, given: frozenset[str]) -> int:

@@ -19,7 +19,7 @@ from . import plots
 from ._interrupts import Interrupts
 from ._output import prepare, replace_file
 from ._validate import as_size, as_tolerance
-from .certificate import Certificate
+from .certificate import Certificate, RidgeCertificate
 from .constraints import centered_support
 from .corpus import SEPARATOR, UNKNOWN, Vocabulary, stands_alone
 from .geometry import (
@@ -72,8 +72,11 @@ class Analysis:
         """Of all problems together."""
         if self.is_interrupted:
             return Status.INTERRUPTED
-        good = self.margin.converged and all(result.converged for result in self.path)
-        return Status.CONVERGED if good else Status.ITERATION_LIMIT
+        results: list[MaxMarginResult | RidgeResult] = [self.margin, *self.path]
+        for result in results:
+            if not result.converged:
+                return result.status
+        return Status.CONVERGED
 
 
 @dataclass(frozen=True)
@@ -336,7 +339,7 @@ def _collapse_rows(labels: SoftLabels, collapse: CollapseResult) -> list[Collaps
 def _verdict(certificate: Certificate, tol: float) -> tuple[str, str]:
     """Is the relative gap within the tolerance, and are gradient and logits aligned?"""
     within = "yes" if certificate.relative_gap <= tol else "no"
-    if certificate.alignment is None:  # of a max-margin problem
+    if not isinstance(certificate, RidgeCertificate):
         return within, "n/a"
     return within, "yes" if certificate.alignment >= ALIGNED else "no"
 
@@ -344,7 +347,9 @@ def _verdict(certificate: Certificate, tol: float) -> tuple[str, str]:
 def _problem_rows(analysis: Analysis) -> list[tuple[str, Certificate, str, str]]:
     """(problem, certificate, within its tolerance?, aligned?) for each problem solved."""
     margin = analysis.margin.certificate
-    rows = [("max-margin", margin, *_verdict(margin, analysis.tol))]
+    rows: list[tuple[str, Certificate, str, str]] = [
+        ("max-margin", margin, *_verdict(margin, analysis.tol))
+    ]
     for result in analysis.path:
         verdict = _verdict(result.certificate, max(analysis.tol, PATH_TOL))
         rows.append((f"ridge {result.ridge:.3g}", result.certificate, *verdict))
