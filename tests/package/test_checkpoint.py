@@ -355,7 +355,7 @@ def test_a_place_that_cannot_be_written_is_known_before_the_first_step(tmp_path)
     def begin(path: Path) -> None:
         fit(ufm(), LABELS, TrainConfig(checkpoint=path), {"never": never})
 
-    with pytest.raises(FileNotFoundError, match="There is no folder .*none"):
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*none"):
         begin(tmp_path / "none" / "run.safetensors")
     with pytest.raises(OSError, match="is a folder"):
         begin(tmp_path)
