@@ -93,9 +93,11 @@ def norm_efficiency(
 ) -> NormEfficiency:  # fmt: skip
     """Bounds on  min { |L'|_* : CE(L') <= CE(L) } / |L|_*  for any logits L (V, m).
 
-    L : numpy or torch, any floating type and device; columns are centred first, because a constant
-        per context changes no probability. Every model has logits, so every model has an
-        efficiency: 1 on the regularisation path, 0.5 for twice the norm that its loss costs.
+    L may be numpy or torch, of any type and on any device. Its columns are centred first, because a
+    constant per context changes no probability. Every model has logits, so every model has an
+    efficiency: 1 on the regularisation path, 0.5 for twice the norm that its loss costs. Read it
+    beside the loss: rounding or scaling that costs little norm may cost a deep model its loss.
+
     path : results of `ridge_path` or of an earlier call (its `.path`) to start from. Their logits
         are judged again, so that points of other labels can only make the bounds worse.
     tol : path points are added, where the bounds meet, until upper - lower <= tol * upper,

@@ -92,14 +92,13 @@ def neural_collapse(
 ) -> NeuralCollapse:
     """NC1 to NC4 and their relatives for words W (V, d) and contexts H (d, m).
 
-    Two notions of class, both over the n training positions, as in the literature:
-
-    "next token" : position i has the vector of its context and the class of its token. A context
-        with several next tokens stands in several classes, so unless all k_j = 1 no model that
-        learns the frequencies can reach 0. The class vector w_c is the token's row of W.
-    "support" : the class is the set S_j of next tokens. w_c is the sum of the vectors of its words.
-        Classifier and nearest mean agree where the words of the nearest mean's set have larger
-        logits than all others.
+    Two notions of class, both over the n training positions, as in the literature. With
+    classes = "next token" position i has the vector of its context and the class of its token: a
+    context with several next tokens stands in several classes, so unless all k_j = 1 no model that
+    learns the frequencies can reach 0. The class vector w_c is the token's row of W. With
+    classes = "support" the class is the set S_j of next tokens, and w_c is the sum of the vectors
+    of its words; classifier and nearest mean agree where the words of the nearest mean's set have
+    larger logits than all others.
 
     Rows of W are centred first (no probability notices). Only classes with at least two contexts
     enter: others cannot vary. Raises ValueError for shapes that do not fit, NaN or infinity, or
