@@ -1,4 +1,4 @@
-"""The judge: optimality certificates from the returned arrays alone (chapters 05 and 07).
+"""The judge: optimality certificates from the returned arrays alone.
 
 Nothing here knows how logits were found. Everything is recomputed, in float64 or better, and a
 gap is always a duality gap: primal minus dual value, a bound on how far from optimal logits are.
@@ -7,56 +7,162 @@ gap is always a duality gap: primal minus dual value, a bound on how far from op
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
-from ._validate import check_limits, check_logits
-from .constraints import Support, project_dual, project_margin, support_mask
-from .linalg import spectral_norm
-from .soft_labels import SoftLabels
+from ._validate import as_ridge, check_logits
+from .constraints import Mask, Matrix, Support, _project_dual, _project_margin, support_mask
+from .linalg import nuclear_norm, spectral_norm
+from .soft_labels import SoftLabels, as_labels
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Primal and dual value of one problem; `dual <= optimum <= primal`.
+    """Two bounds on the optimum of one convex problem; `dual <= optimum <= primal`.
 
-    primal, dual : of the ridge problem in nats above the floor Hc, so that no digits are lost; of
-        the max-margin problem nuclear norms.
-    gap : primal - dual.  relative_gap : gap / primal, 0 for 0/0.  ridge : None for max-margin.
-    violation : Frobenius distance by which L and the dual were moved to be feasible (max-margin).
-    operator_norm : |G|_op of G = (P - softmax(L)) diag(pi), or of the max-margin dual.
-    alignment : <G, L> / (|G|_op |L|_*), at most 1; 1 exactly on the regularisation path.
+    primal : the objective of the judged logits. dual : what no logits can fall below.
+    gap : primal - dual, never negative; the logits are at most this far from optimal.
+    relative_gap : gap / primal; 0 for 0/0.
     """
 
     primal: float
     dual: float
     gap: float
     relative_gap: float
-    violation: float = 0.0
-    ridge: float | None = None
-    operator_norm: float | None = None
-    alignment: float | None = None
 
     def __str__(self) -> str:
         bounds = f"primal {self.primal:.6g}, dual {self.dual:.6g}, gap {self.gap:.2e}"
         return f"{bounds}, relative gap {self.relative_gap:.2e}"
 
 
-def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) -> Certificate:
+@dataclass(frozen=True)
+class RidgeCertificate(Certificate):
+    """Of  min CE(L) + ridge |L|_*  over all logits; values in nats above the floor Hc.
+
+    Measured from the floor no digits are lost, and relative_gap never exceeds 1 (the floor itself
+    is a lower bound).
+
+    ridge : the ridge that was judged, |G|_op where none was given.
+    operator_norm : |G|_op of G = (P - softmax(L)) diag(pi), at most `ridge` at the optimum.
+    alignment : <G, L> / (|G|_op |L|_*), at most 1; 1 exactly on the regularisation path (and for
+        L = 0 by definition).
+    centering_gain : by how much subtracting the mean of each column of L would lower the primal,
+        in nats. Softmax does not see that shift and the norm does: where the gain is a good part of
+        the gap, as for most language models, judge with `center=True`.
+    """
+
+    ridge: float
+    operator_norm: float
+    alignment: float
+    centering_gain: float
+
+
+@dataclass(frozen=True)
+class MarginCertificate(Certificate):
+    """Of  min |L|_*  under the margin constraints of a support; values are nuclear norms.
+
+    operator_norm : |G|_op of the dual matrix, projected and before it was scaled into the ball.
+    violation : Frobenius distance by which L and the dual together were moved to be feasible; the
+        bounds hold for what they were moved to.
+    """
+
+    operator_norm: float
+    violation: float
+
+
+@np.errstate(under="ignore", over="ignore", invalid="ignore")  # |L|_* itself may be infinite
+def certify_ridge(
+    L: ArrayLike, labels: SoftLabels, ridge: float | None = None, center: bool = False
+) -> RidgeCertificate:
     """How far are any logits L (V, m) from minimising CE(L) + ridge |L|_* ?
 
     The Fenchel dual is  max sum_j pi_j H(Q_j)  over Q with columns in the simplex and
     |(P - Q) diag(pi)|_op <= ridge. With Q = softmax(L), G = (P - Q) diag(pi) and
     theta = min(1, ridge / |G|_op), the point P + theta (Q - P) is feasible, so its entropy bounds
-    the optimum from below, whatever L is. `ridge=None` takes ridge := |G|_op, the least at
-    which theta = 1; then gap = |G|_op |L|_* - <G, L>. Values are in nats, minus Hc. Raises
-    ValueError for ridge <= 0, a wrong shape, NaN or infinity. This book; chapter 05.
+    the optimum from below, whatever L is; so does the floor Hc, the entropy of Q = P. The better of
+    the two counts.
+
+    ridge : None takes ridge := |G|_op, the least at which theta = 1; then the first bound leaves
+        gap = |G|_op |L|_* - <G, L>.
+    center : judge L with the mean of each column subtracted: the same model, with the least norm.
+
+    Values are in nats, minus Hc. Raises ValueError for ridge <= 0, a wrong shape, NaN or infinity.
+    This book. Book: certificates.
     """
-    if ridge is not None:
-        check_limits(ridge=ridge)
-    logits, pi, on = check_logits(L, labels.N.shape), labels.pi, labels.entries
+    level = None if ridge is None else as_ridge(ridge)
+    as_labels(labels)
+    logits = check_logits(L, labels.shape)
+    if center:
+        logits = logits - logits.mean(axis=0)
+    bounds = ridge_bounds(logits, labels, level)
+    means = logits.mean(axis=0)
+    least_norm = nuclear_norm(logits - means) if means.any() else bounds.norm
+    gain = max(bounds.ridge * (bounds.norm - least_norm), 0.0)
+    return RidgeCertificate(
+        bounds.primal,
+        bounds.dual,
+        bounds.gap,
+        relative_gap(bounds.gap, bounds.primal),
+        bounds.ridge,
+        bounds.operator_norm,
+        bounds.alignment,
+        gain,
+    )
+
+
+def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> MarginCertificate:
+    """How far are L and a dual matrix (both (V, m)) from solving the max-margin problem of S?
+
+    Primal: min |L|_* with L equal on each support and at least 1 larger there than elsewhere.
+    Dual: max <G, S> with |G|_op <= 1, columns summing to zero, and G <= 0 off the support.
+    L is first projected onto its constraints and centred, G projected onto its cone and scaled, so
+    the two values bound the optimum for any input; `violation` says how far they were moved.
+    Raises ValueError for shapes that differ, NaN or infinity, or an S that is not a support.
+    This book. Book: max_margin.
+    """
+    mask = support_mask(S)
+    return margin_certificate(
+        check_logits(L, mask.shape), check_logits(dual, mask.shape, "dual"), mask
+    )
+
+
+def relative_gap(gap: float, primal: float) -> float:
+    """gap / primal, with 0/0 = 0 and infinity where nothing is known."""
+    if gap == 0:
+        return 0.0
+    if not 0 < primal < np.inf:
+        return float("inf")
+    return gap / primal
+
+
+# ---------------------------------------------------------------- for arrays that are right
+
+
+class RidgeBounds(NamedTuple):
+    """What `ridge_bounds` finds; the fields of RidgeCertificate, and `norm` = |L|_*."""
+
+    primal: float
+    dual: float
+    gap: float
+    ridge: float
+    operator_norm: float
+    alignment: float
+    norm: float
+
+
+def ridge_bounds(
+    logits: Matrix, labels: SoftLabels, ridge: float | None, repeats: Matrix | float = 1.0
+) -> RidgeBounds:
+    """`certify_ridge` for finite logits of the right shape, without the gain of centring.
+
+    repeats : (V, 1), how many equal tokens each row stands for; only rows off every support may
+        stand for several.
+    """
+    pi, on = labels.pi, labels.entries
+    root = np.sqrt(repeats)  # weighted by it, merged rows have the norms of all that they stand for
     highest = logits.max(axis=0)
     Q = np.exp(logits - highest)  # to be normalised; off the support only
     Q[on] = 0.0
@@ -65,53 +171,52 @@ def certify_ridge(L: ArrayLike, labels: SoftLabels, ridge: float | None = None) 
     counts = labels.N.data.astype(np.longdouble)
     log_P = np.log(counts / labels.support_sums(counts)[on[1]])
     logits_on = logits[on].astype(np.longdouble) - highest[on[1]]
-    total = labels.support_sums(np.exp(logits_on)) + Q.sum(axis=0)
+    total = labels.support_sums(np.exp(logits_on)) + (repeats * Q).sum(axis=0)
     x = logits_on - np.log(total)[on[1]] - log_P
-    change, weight = np.expm1(x), counts / labels.n  # Q/P - 1 and pi_j P[z,j]
+    change = np.expm1(x)  # Q/P - 1
+    weight = counts / labels.n  # pi_j P[z,j]
     Q /= total.astype(np.float64)
     G = -Q * pi
     G[on] = -weight * change
-    norm, operator_norm = float(np.linalg.norm(logits, "nuc")), spectral_norm(G)
-    level = operator_norm if ridge is None else float(ridge)
+    norm, operator_norm = nuclear_norm(root * logits), spectral_norm(root * G)
+    level = operator_norm if ridge is None else ridge
     theta = 1.0 if operator_norm <= level else level / operator_norm
-    primal = float((weight * (change - x)).sum() + Q.sum(axis=0) @ pi) + level * norm
-    # Hc - H(Q_theta), with Q_theta = P (1 + y) on the support and theta Q off it.
-    y = theta * change
-    log_ratio = np.log1p(np.maximum(y, np.finfo(y.dtype).epsneg - 1))  # finite where Q underflows
-    on_support = weight * (y * log_P + (1 + y) * log_ratio)
-    dual = float(entr(theta * Q).sum(axis=0) @ pi - on_support.sum())
-    inner, bound = float((G * logits).sum()), operator_norm * norm
+    off_mass = (repeats * Q).sum(axis=0) @ pi
+    primal = float((weight * (change - x)).sum() + off_mass) + level * norm
+    inner, bound = float((repeats * G * logits).sum()), operator_norm * norm
+    off_entropy = float((repeats * entr(theta * Q)).sum(axis=0) @ pi)
+    dual = off_entropy - _entropy_lost_on_support(theta, change, weight, log_P)
     # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
     gap = max(primal - dual if theta < 1 else level * norm - inner, 0.0)
-    ratio, alignment = relative(gap, primal), inner / bound if bound > 0 else 1.0
-    return Certificate(primal, dual, gap, ratio, 0.0, level, operator_norm, alignment)
+    # Q = P is feasible as well: its entropy, the floor, may be the better bound.
+    dual, gap = max(dual, 0.0), min(gap, max(primal, 0.0))
+    alignment = inner / bound if bound > 0 else 1.0
+    return RidgeBounds(primal, dual, gap, level, operator_norm, alignment, norm)
 
 
-def certify_margin(L: ArrayLike, dual: ArrayLike, S: Support) -> Certificate:
-    """How far are L and a dual matrix (both (V, m)) from solving the max-margin problem of S?
+def _entropy_lost_on_support(
+    theta: float,
+    change: NDArray[np.longdouble],
+    weight: NDArray[np.longdouble],
+    log_P: NDArray[np.longdouble],
+) -> float:
+    """Hc minus the support's part of H(Q_theta), with Q_theta = P (1 + y) there."""
+    y = theta * change
+    log_ratio = np.log1p(np.maximum(y, np.finfo(y.dtype).epsneg - 1))  # finite where Q underflows
+    return float((weight * (y * log_P + (1 + y) * log_ratio)).sum())
 
-    Primal: min |L|_* with L equal on each support and at least 1 larger there than elsewhere.
-    Dual: max <G, S> with |G|_op <= 1, columns summing to zero, and G <= 0 off the support.
-    L is first projected onto its constraints and centred, G projected onto its cone and scaled, so
-    the two values bound the optimum for any input; `violation` says how far they were moved.
-    Raises ValueError for shapes that differ, NaN or infinity, or an S that is not a support.
-    This book; chapter 07.
-    """
-    support = support_mask(S)
-    given, G = check_logits(L, support.shape), check_logits(dual, support.shape, "dual")
-    feasible, cone = project_margin(given, support), project_dual(G, support)
-    violation = np.linalg.norm(feasible - given) + np.linalg.norm(cone - G)
+
+def margin_certificate(L: Matrix, dual: Matrix, mask: Mask) -> MarginCertificate:
+    """`certify_margin` for finite matrices of the support's shape."""
+    feasible, cone = _project_margin(L, mask), _project_dual(dual, mask)
+    violation = np.linalg.norm(feasible - L) + np.linalg.norm(cone - dual)
     feasible -= feasible.mean(axis=0)  # keeps the margins, cannot raise the norm
-    primal = float(np.linalg.norm(feasible, "nuc"))
+    primal = nuclear_norm(feasible)
     operator_norm = spectral_norm(cone)
-    value = float(cone[support].sum()) / max(1.0, operator_norm)
+    value = float(cone[mask].sum()) / max(1.0, operator_norm)
     value = max(value, 0.0)  # G = 0 is feasible
-    if primal < 1e-12 * support.size**0.5:  # no margins at all: every k_j = V, or V = 1
+    if primal < 1e-12 * mask.size**0.5:  # no margins at all: every k_j = V, or V = 1
         primal = value = 0.0
-    gap, ratio = primal - value, relative(primal - value, primal)
-    return Certificate(primal, value, gap, ratio, float(violation), None, operator_norm)
-
-
-def relative(gap: float, primal: float) -> float:
-    """gap / primal, with 0/0 = 0."""
-    return 0.0 if gap == 0 else (gap / primal if primal > 0 else float("inf"))
+    gap = max(primal - value, 0.0)  # rounding alone can put the dual value above
+    ratio = relative_gap(gap, primal)
+    return MarginCertificate(primal, value, gap, ratio, operator_norm, float(violation))

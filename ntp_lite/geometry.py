@@ -1,4 +1,4 @@
-"""The geometry of word and context embeddings: factors, cosines, collapse, orthants (part IV)."""
+"""The geometry of word and context embeddings: factors, cosines, collapse, orthants."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.cluster import hierarchy
 
-from .linalg import balanced_factors
-from .soft_labels import SoftLabels
+from ._validate import as_array, as_finite_array, as_matrix, as_number, as_size
+from .linalg import svd
+from .soft_labels import SoftLabels, as_labels
 
 
 class Factors(NamedTuple):
@@ -24,7 +24,9 @@ class CollapseResult(NamedTuple):
     """Within-class over total variability, 0 = collapsed; NaN where no class has two members.
 
     For classes of contexts with one next token (k = 1, neural collapse) and with several (k >= 2).
-    `permuted_*`: the same after the classes were dealt out at random, sizes kept.
+    `permuted_*`: the same after the classes were dealt out at random, sizes kept; `movable_*`: how
+    many contexts such a shuffle can give another class. Where there are few, the baseline says
+    little (`collapse_test` gives the smallest p value that any X could have).
     """
 
     one_token: float
@@ -32,6 +34,8 @@ class CollapseResult(NamedTuple):
     permuted_one_token: float
     permuted_several_tokens: float
     message: str
+    movable_one_token: int = 0
+    movable_several_tokens: int = 0
 
 
 class Orthants(NamedTuple):
@@ -43,26 +47,44 @@ class Orthants(NamedTuple):
 
 
 def word_context_factors(L: ArrayLike, tol: float = 1e-6) -> Factors:
-    """W = U Sigma^(1/2), H = Sigma^(1/2) V' from L = U Sigma V', numerical rank r.
+    """W = U Sigma^(1/2), H = Sigma^(1/2) V' from L = U Sigma V' (V, m), numerical rank r.
 
     Singular values up to `tol` times the largest are dropped. For L = L_mm these are the word and
-    context embeddings the theory predicts. Paper: section 6. Book: chapter 09.
+    context embeddings the theory predicts. Raises ValueError for what is no finite matrix. Paper:
+    section 6. Book: words_and_contexts.
     """
-    W, H = balanced_factors(L)
-    s = np.square(H).sum(axis=1)
-    r = int((s > tol * s.max(initial=0.0)).sum())
-    return Factors(W[:, :r], H[:r], s[:r])
+    least = as_number(tol, "tol")
+    U, values, Vt = svd(as_matrix(L, "L"))
+    r = int((values > least * values[0]).sum())
+    roots = np.sqrt(values[:r])
+    return Factors(U[:, :r] * roots, roots[:, None] * Vt[:r], values[:r])
 
 
 def cosine_similarity(X: ArrayLike, Y: ArrayLike | None = None) -> NDArray[np.float64]:
     """Cosines between the columns of X (d, p) and of Y (d, q), by default of X itself: (p, q).
 
-    Contexts are columns of H; for words pass W.T. A zero column has cosine 0 with everything.
+    Contexts are columns of H; for words pass W.T. A zero column has cosine 0 with everything; the
+    length of a column does not matter, be it 1e-200 or 1e200. Raises ValueError for NaN or
+    infinity, or what is no pair of matrices with equally many rows.
     """
-    A, B = (np.asarray(M, dtype=np.float64) for M in (X, X if Y is None else Y))
-    norms = (np.linalg.norm(M, axis=0) for M in (A, B))
-    a, b = (np.where(norm > 0, norm, 1.0) for norm in norms)
-    return (A / a).T @ (B / b)
+    A = _unit_columns(X, "X")
+    B = A if Y is None else _unit_columns(Y, "Y")
+    if len(A) != len(B):
+        raise ValueError(f"X has {len(A)} rows and Y {len(B)}; compare vectors of one dimension.")
+    return A.T @ B
+
+
+def _unit_columns(X: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Columns divided by their lengths, zero ones left."""
+    A = as_finite_array(X, name)
+    if A.ndim != 2:
+        raise ValueError(f"{name} has shape {A.shape}; give a matrix, one vector per column.")
+    A = A / _positive(np.abs(A).max(axis=0, initial=0.0))  # or squares under- or overflow
+    return A / _positive(np.linalg.norm(A, axis=0))
+
+
+def _positive(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(sizes > 0, sizes, 1.0)
 
 
 def support_collapse(X: ArrayLike, labels: SoftLabels, seed: int = 0) -> CollapseResult:
@@ -73,49 +95,75 @@ def support_collapse(X: ArrayLike, labels: SoftLabels, seed: int = 0) -> Collaps
         sum_j |x_j - mean of its class|^2 / sum_j |x_j - mean|^2,
 
     apart for k_j = 1 and k_j >= 2. In real text most contexts are alone in their class: read the
-    permuted baseline beside it. Raises ValueError if X has not m columns. Book: chapter 10.
+    permuted baseline beside it. `seed` deals out the baseline's classes. NaN or infinity in X gives
+    NaN, never "collapsed". Raises ValueError if X has not m columns. Book: subspace_collapse.
     """
-    columns = np.asarray(X, dtype=np.float64).T
-    if columns.ndim != 2 or len(columns) != labels.m:
-        raise ValueError(f"X must be (d, m) with m = {labels.m} columns, not {np.shape(X)}.")
+    as_labels(labels)
+    given = as_array(X, "X")
+    if given.ndim != 2 or given.shape[1] != labels.m:
+        raise ValueError(f"X must be (d, m) with m = {labels.m} columns, not {given.shape}.")
+    scale = np.abs(given).max(initial=0.0)
+    columns = given.T / (scale if 0 < scale < np.inf else 1.0)  # or squares under- or overflow
     classes = labels.support_classes
     shared = np.bincount(classes)[classes] > 1
-    rng = np.random.default_rng(seed)
-    values, missing = [], []
+    rng = np.random.default_rng(as_size(seed, "seed", minimum=0))
+    values: list[float] = []
+    missing: list[str] = []
+    movable: list[int] = []
     for name, several in (("k = 1", False), ("k >= 2", True)):
         chosen = shared & ((labels.support_sizes > 1) == several)
         if not chosen.any():
             missing.append(name)
+        several_classes = len(np.unique(classes[chosen])) > 1
+        movable.append(int(chosen.sum()) if several_classes else 0)
         for groups in (classes[chosen], rng.permutation(classes[chosen])):
             values.append(_within_over_total(columns[chosen], groups))
     message = f"no class with two members for {' and '.join(missing)}" if missing else ""
-    return CollapseResult(values[0], values[2], values[1], values[3], message)
+    return CollapseResult(values[0], values[2], values[1], values[3], message, *movable)
 
 
 def orthants(L: ArrayLike, n_concepts: int, tol: float = 1e-8) -> Orthants:
     """Sign patterns on the leading concepts (singular vectors) of logits or of S_centered.
 
-    Each singular pair's sign is fixed so that its word entry of largest size is positive.
-    Source: Geometry of Semantics in Next-token Prediction. Book: chapter 12.
+    Each singular pair's sign is fixed so that its word entry of largest size is positive; entries
+    up to `tol` have sign 0. Raises ValueError for n_concepts outside 1 ... min(V, m), and for L
+    that is no finite matrix. Source: Geometry of Semantics in Next-token Prediction. Book:
+    concepts.
     """
-    U, s, Vt = np.linalg.svd(np.asarray(L, dtype=np.float64), full_matrices=False)
-    if not 1 <= n_concepts <= len(s):
-        raise ValueError(f"n_concepts is {n_concepts}; use 1 ... {len(s)}.")
-    U, Vt = U[:, :n_concepts], Vt[:n_concepts]
-    flip = np.sign(U[np.abs(U).argmax(axis=0), np.arange(n_concepts)])
-    signs = [np.where(np.abs(A) > tol, np.sign(A), 0) for A in (U * flip, Vt * flip[:, None])]
-    return Orthants(signs[0].astype(np.int8), signs[1].astype(np.int8), s[:n_concepts])
+    count = as_size(n_concepts, "n_concepts", minimum=-(2**62))
+    least = as_number(tol, "tol")
+    U, values, Vt = svd(as_matrix(L, "L"))
+    if not 1 <= count <= len(values):
+        raise ValueError(f"n_concepts is {count}; use 1 ... {len(values)}.")
+    U, Vt = U[:, :count], Vt[:count]
+    flip = np.sign(U[np.abs(U).argmax(axis=0), np.arange(count)])
+    words, contexts = _signs(U * flip, least), _signs(Vt * flip[:, None], least)
+    return Orthants(words, contexts, values[:count])
 
 
 def seriation(X: ArrayLike) -> NDArray[np.intp]:
-    """An order of the columns of X for heat maps: leaves of their average-linkage tree."""
-    columns = np.asarray(X, dtype=np.float64).T
+    """An order of the columns of X (d, p) for heat maps: leaves of their average-linkage tree.
+
+    The order of the leaves is optimal, at a cost that grows like the cube of p. Raises ValueError
+    for NaN or infinity, or what is no matrix.
+    """
+    given = as_finite_array(X, "X")
+    if given.ndim != 2:
+        raise ValueError(f"X has shape {given.shape}; give a matrix, one vector per column.")
+    columns = given.T
     if len(columns) < 3:
         return np.arange(len(columns))
+    from scipy.cluster import hierarchy  # takes 0.3 s to import, for this function alone
+
     return hierarchy.leaves_list(hierarchy.linkage(columns, "average", optimal_ordering=True))
 
 
+def _signs(A: NDArray[np.float64], tol: float) -> NDArray[np.int8]:
+    return np.where(np.abs(A) > tol, np.sign(A), 0).astype(np.int8)
+
+
 def _within_over_total(rows: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    """Squared distances to the class means over those to the mean of all; NaN without rows."""
     if len(rows) == 0:
         return float("nan")
     _, index, size = np.unique(classes, return_inverse=True, return_counts=True)

@@ -1,45 +1,85 @@
-"""Cross-entropy on sparse soft labels and its excess over the entropy floor (chapter 02)."""
+"""Cross-entropy on sparse soft labels and its excess over the entropy floor."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, overload
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ._validate import check_logits, check_shape
-from .soft_labels import SoftLabels
+from .soft_labels import SoftLabels, as_labels
 
-Logits = TypeVar("Logits", NDArray[np.float64], torch.Tensor)
+# Below this distance from P the divergence is summed as a series: the subtraction would cancel.
+SERIES_BELOW = 0.03
 
 
-def cross_entropy(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
+class SupportBlock(NamedTuple):
+    """Some contexts and the support entries in them, as tensors on one device.
+
+    contexts : a slice, the block's columns among those of the logits.
+    rows, columns : (entries,) int64, token and context of each support entry; contexts are counted
+        from the block's first.
+    P : (entries,) probability of each.
+    pi : (contexts of the block,) their priors among all contexts.
+    """
+
+    contexts: slice
+    rows: torch.Tensor
+    columns: torch.Tensor
+    P: torch.Tensor
+    pi: torch.Tensor
+
+
+@overload
+def cross_entropy(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor: ...
+@overload
+def cross_entropy(L: ArrayLike, labels: SoftLabels) -> float: ...
+def cross_entropy(L: Any, labels: SoftLabels) -> Any:
     """CE(L) = sum_j pi_j (logsumexp(L_j) - <P_j, L_j>), in nats.
 
-    Equals the mean one-hot cross-entropy over the n training positions. Numpy logits (V, m) give
-    a float, computed in float64; torch logits give a differentiable 0-d tensor. Raises ValueError
-    for another shape, and for numpy logits with NaN or infinity. Paper: eq. (1). Book: chapter 02.
+    Equals the mean one-hot cross-entropy over the n training positions. Logits (V, m) in numpy (or
+    scipy sparse, lists, frames) give a float, computed in float64. Logits in torch give a
+    differentiable 0-d tensor on their device: float32 and float64 logits are worked on as they
+    are, half-precision ones (float16, bfloat16) in float32, integers and booleans in float64.
+
+    Raises ValueError for another shape or complex logits, and for numpy logits with NaN or
+    infinity. Paper: eq. (1). Book: entropy_floor.
     """
-    if not isinstance(L, torch.Tensor):
-        return float(cross_entropy(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
-    check_shape(L, labels.N.shape)
-    rows, columns, P, pi = labels.tensors(L.device, L.dtype)
-    inner = (pi[columns] * P * L[rows, columns]).sum()
-    return (pi * torch.logsumexp(L, dim=0)).sum() - inner
+    as_labels(labels)
+    if isinstance(L, torch.Tensor):
+        return _cross_entropy(_working_tensor(L, labels), labels)
+    return float(_cross_entropy(_checked_tensor(L, labels), labels))
 
 
-def excess_loss(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
+@overload
+def excess_loss(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor: ...
+@overload
+def excess_loss(L: ArrayLike, labels: SoftLabels) -> float: ...
+def excess_loss(L: Any, labels: SoftLabels) -> Any:
     """CE(L) - Hc = sum_j pi_j KL(P_j || softmax(L_j)) >= 0, in nats.
 
     Non-negative terms are summed: with x = log(Q/P) on the support, KL = sum_{support} P (e^x - 1
     - x) + (mass of Q off the support). So an excess of 1e-10 keeps its digits, which the
-    difference CE - Hc would lose. Same types and errors as `cross_entropy`. Book: chapter 02.
+    difference CE - Hc would lose. Same types, precisions and errors as `cross_entropy`. Book:
+    entropy_floor.
     """
-    if not isinstance(L, torch.Tensor):
-        return float(excess_loss(torch.from_numpy(check_logits(L, labels.N.shape)), labels))
-    check_shape(L, labels.N.shape)
-    rows, columns, P, pi = labels.tensors(L.device, L.dtype)
+    as_labels(labels)
+    if isinstance(L, torch.Tensor):
+        return _excess_loss(_working_tensor(L, labels), labels)
+    return float(_excess_loss(_checked_tensor(L, labels), labels))
+
+
+def _cross_entropy(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor:
+    block = support_block(labels, L.device, L.dtype)
+    inner = (block.pi[block.columns] * block.P * L[block.rows, block.columns]).sum()
+    return (block.pi * torch.logsumexp(L, dim=0)).sum() - inner
+
+
+def _excess_loss(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor:
+    _, rows, columns, P, pi = support_block(labels, L.device, L.dtype)
     log_Q = torch.log_softmax(L, dim=0)
     x = log_Q[rows, columns] - torch.log(P)
     on_support = (pi[columns] * P * _exp_minus_tangent(x)).sum()
@@ -47,9 +87,78 @@ def excess_loss(L: Logits, labels: SoftLabels) -> float | torch.Tensor:
     return on_support + (pi * off_support.sum(dim=0)).sum()
 
 
+def _checked_tensor(L: ArrayLike, labels: SoftLabels) -> torch.Tensor:
+    """Finite numpy logits of the right shape as a float64 tensor, without a copy where possible."""
+    array = check_logits(L, labels.shape)
+    if not array.flags.writeable or min(array.strides) < 0:  # torch cannot share these
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def _working_tensor(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor:
+    """Torch logits of the right shape, dense, in a precision fit for sums of logarithms."""
+    check_shape(L, labels.shape)
+    if L.is_complex():
+        raise ValueError("L holds complex numbers; give real ones, such as its real part.")
+    if L.layout != torch.strided:
+        L = L.to_dense()
+    if L.dtype in (torch.float32, torch.float64):
+        return L
+    return L.to(torch.float32 if L.is_floating_point() else torch.float64)
+
+
+# One copy of the labels per device and precision; it goes when the labels go.
+_blocks_of: WeakKeyDictionary[SoftLabels, dict[tuple[str, torch.dtype], SupportBlock]]
+_blocks_of = WeakKeyDictionary()
+
+
+def support_block(
+    labels: SoftLabels, device: torch.device | str, dtype: torch.dtype
+) -> SupportBlock:
+    """All contexts as one block; kept for the next call with the same arguments."""
+    known = _blocks_of.setdefault(labels, {})
+    key = (str(device), dtype)
+    if key not in known:
+        with torch.inference_mode(False):  # or no later backward pass could use these tensors
+            known[key] = _make_block(labels, slice(0, labels.m), 1.0, device, dtype)
+    return known[key]
+
+
+def support_blocks(
+    labels: SoftLabels,
+    columns: NDArray[np.integer],
+    device: torch.device | str,
+    dtype: torch.dtype,
+    logits_at_once: int = 2**20,
+) -> list[SupportBlock]:
+    """The contexts `columns` in blocks of at most `logits_at_once` logits (or one context).
+
+    The slices count contexts from the first of `columns`; priors stay those among all contexts, so
+    that the blocks' losses add up.
+    """
+    width = max(1, logits_at_once // labels.V)
+    blocks = []
+    for first in range(0, len(columns), width):
+        part = labels.select(columns[first : first + width])
+        where = slice(first, first + part.m)
+        blocks.append(_make_block(part, where, part.n / labels.n, device, dtype))
+    return blocks
+
+
+def _make_block(
+    part: SoftLabels, where: slice, weight: float, device: torch.device | str, dtype: torch.dtype
+) -> SupportBlock:
+    def put(array: NDArray, kind: torch.dtype) -> torch.Tensor:
+        return torch.tensor(array, dtype=kind).to(device)  # a copy: labels are read-only
+
+    rows, columns = (put(index, torch.int64) for index in part.entries)
+    P, pi = put(part.probabilities, dtype), put(part.pi, dtype) * weight
+    return SupportBlock(where, rows, columns, P, pi)
+
+
 def _exp_minus_tangent(x: torch.Tensor) -> torch.Tensor:
     """e^x - 1 - x, by its series where the subtraction would cancel."""
-    small = x.abs() < 0.03
+    small = x.abs() < SERIES_BELOW
     s = torch.where(small, x, torch.zeros_like(x))
     series = s * s / 2 * (1 + s / 3 * (1 + s / 4 * (1 + s / 5 * (1 + s / 6 * (1 + s / 7)))))
     large = torch.where(small, torch.zeros_like(x), x)
@@ -59,25 +168,28 @@ def _exp_minus_tangent(x: torch.Tensor) -> torch.Tensor:
 class FactoredExcess(torch.autograd.Function):
     """`FactoredExcess.apply(W, H, blocks)`: the excess loss of L = W H, differentiable in both.
 
-    Each block (columns, rows, where, P, pi) is a slice of contexts with the support entries in it.
-    Value and gradients G H' and W'G come from one pass, so that V x m logits never exist at once.
+    W is (V, d), H (d, contexts of all blocks), blocks are `support_blocks`. Value and gradients
+    G H' and W'G come from one pass, so that V x m logits never exist at once.
     """
 
     @staticmethod
-    def forward(ctx: Any, W: torch.Tensor, H: torch.Tensor, blocks: list) -> torch.Tensor:
+    def forward(
+        ctx: Any, W: torch.Tensor, H: torch.Tensor, blocks: list[SupportBlock]
+    ) -> torch.Tensor:
         """The excess loss, a 0-d tensor; the gradients are formed if they are needed."""
-        total, grad_W, grad_H = W.new_zeros(()), torch.zeros_like(W), torch.zeros_like(H)
-        for columns, rows, where, P, pi in blocks:
-            Q = torch.log_softmax(W @ H[:, columns], dim=0)
-            x = Q[rows, where] - torch.log(P)
+        total = W.new_zeros(())
+        grad_W, grad_H = torch.zeros_like(W), torch.zeros_like(H)
+        for contexts, rows, columns, P, pi in blocks:
+            Q = torch.log_softmax(W @ H[:, contexts], dim=0)
+            x = Q[rows, columns] - torch.log(P)
             Q.exp_()
-            Q[rows, where] = 0
-            total += (pi[where] * P * _exp_minus_tangent(x)).sum() + Q.sum(dim=0) @ pi
+            Q[rows, columns] = 0
+            total += (pi[columns] * P * _exp_minus_tangent(x)).sum() + Q.sum(dim=0) @ pi
             if any(ctx.needs_input_grad):
-                Q[rows, where] = P * torch.expm1(x)  # Q - P, exact also where Q is close to P
+                Q[rows, columns] = P * torch.expm1(x)  # Q - P, exact also where Q is close to P
                 Q *= pi
-                grad_W.addmm_(Q, H[:, columns].T)
-                grad_H[:, columns] = W.T @ Q
+                grad_W.addmm_(Q, H[:, contexts].T)
+                grad_H[:, contexts] = W.T @ Q
         ctx.save_for_backward(grad_W, grad_H)
         return total
 

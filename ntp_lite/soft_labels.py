@@ -1,14 +1,19 @@
-"""Token ids to soft labels: distinct contexts, priors, next-token distributions (ch. 01)."""
+"""Token ids to soft labels: distinct contexts, priors, next-token distributions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+
+from ._validate import as_array, as_size
+
+LARGEST_COUNT = 2**53  # every whole number up to here is a float64
+LARGEST_TOTAL = 2**62  # sums of counts stay within int64, with room for a rounded check
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,11 +25,20 @@ class SoftLabels:
 
         pi_j = sum_z N[z,j] / n,   P[z,j] = N[z,j] / sum_z N[z,j],   S[z,j] = 1 if N[z,j] > 0.
 
-    Paper: section 2. Book: chapters 01 and 02.
+    contexts : (m, c) int64, the token ids of each context, oldest first; None where only counts
+        were given.
+
+    Nothing can be changed in place: every array that is handed out is read-only (`.copy()` one to
+    work on it), and every array that came in was copied. Paper: section 2. Book: soft_labels,
+    entropy_floor.
     """
 
-    N: sparse.csc_array
-    contexts: NDArray[np.int64] | None = None
+    # The count matrix column by column (scipy's CSC form), all read-only and owned.
+    _counts: NDArray[np.int64]  # (entries,) the counts, none of them zero
+    _tokens: NDArray[np.integer]  # (entries,) the row of each, ascending within a column
+    _starts: NDArray[np.integer]  # (m + 1,) where each column begins; the last is the end
+    shape: tuple[int, int]  # (V, m)
+    contexts: NDArray[Any] | None = None
 
     @classmethod
     def from_tokens(cls, ids: ArrayLike, context_length: int, vocab_size: int) -> SoftLabels:
@@ -32,79 +46,71 @@ class SoftLabels:
 
         Every window that is followed by an id is one position: n = len(ids) - context_length.
         Contexts stand in lexicographic order of their ids. Exact: windows become integers, which
-        are counted in a table where that is small and sorted otherwise. Raises ValueError for
-        context_length < 1, too short a text, or ids that are not whole numbers in [0, vocab_size).
+        are counted in a table where that is small and sorted otherwise.
+
+        ids : whole numbers in [0, vocab_size), of any integer type; fewer than 2^31 of them.
+
+        Raises ValueError for sizes below 1, too short a text, or ids of another kind or range.
         """
-        tokens, c, V = np.asarray(ids), context_length, vocab_size
-        if c < 1:
-            raise ValueError(f"context_length is {c}; use 1 or more.")
-        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
-            raise ValueError(f"ids must be 1-d integers, not {tokens.dtype} {tokens.shape}.")
-        n = len(tokens) - c
-        if n < 1:
-            raise ValueError(f"{n + c} tokens: too few for context_length {c}; use a longer text.")
-        for extreme in (tokens.min(), tokens.max()):
-            if not 0 <= extreme < V:
-                raise ValueError(f"Token id {extreme} is outside 0 ... {V - 1}; check vocab_size.")
-        if tokens.dtype == np.uint64:  # would turn sums with int64 into floats
-            tokens = tokens.astype(np.int64)
-        table = max(2**20, 4 * n)  # keys below this are counted in a table, others by sorting
-        key, bound = tokens[:n].astype(np.int64), V
-        ranked: dict[int, NDArray] = {}  # prefix length: the prefix of each rank
-        for k in range(1, c + 1):
-            # Ranks keep the order. Rank while it is cheap, or when V digits would not fit 63 bits.
-            if bound * V > table and (bound <= table or bound * V >= 2**63):
-                key, ranked[k] = _rank(key, bound, table)
-                bound = len(ranked[k])
-            key = np.multiply(key, V, dtype=np.int64) + tokens[k : k + n]
-            bound *= V
-        if bound <= table:
-            counts = np.bincount(key)
-            keys = np.flatnonzero(counts)
-            counts = counts[keys]
-        else:
-            keys, counts = np.unique(key, return_counts=True)
-        prefix, rows = np.divmod(keys, V)
-        prefix, pointer = np.unique(prefix, return_index=True)
+        c = as_size(context_length, "context_length")
+        V = as_size(vocab_size, "vocab_size", maximum=2**62)
+        tokens = _token_ids(ids, c, V)
+        distinct: NDArray[np.int64] | None = None
+        digits = V  # how many values a token can take
+        if V * len(tokens) >= 2**63:  # the rank of a prefix and a token may not fit one integer
+            distinct, tokens = np.unique(tokens, return_inverse=True)
+            digits = len(distinct)
+        windows, ranked = _window_keys(tokens, c, digits)
+        keys, counts = _count(windows, _table_size(len(tokens) - c))
+        prefix, rows = np.divmod(keys, digits)
+        prefix, starts = np.unique(prefix, return_index=True)
         contexts = np.empty((len(prefix), c), dtype=np.int64)
         for k in range(c, 0, -1):
-            prefix = ranked[k][prefix] if k in ranked else prefix
-            prefix, contexts[:, k - 1] = np.divmod(prefix, V)
-        pointer = np.append(pointer, len(rows))
-        return cls(sparse.csc_array((counts, rows, pointer), shape=(V, len(contexts))), contexts)
+            if k in ranked:
+                prefix = ranked[k][prefix]
+            prefix, contexts[:, k - 1] = np.divmod(prefix, digits)
+        if distinct is not None:
+            rows, contexts = distinct[rows], distinct[contexts]
+        pointer = np.append(starts, len(rows))
+        return cls._owning(sparse.csc_array((counts, rows, pointer), (V, len(contexts))), contexts)
 
     @classmethod
     def from_counts(
         cls, N: ArrayLike | sparse.sparray, contexts: ArrayLike | None = None
     ) -> SoftLabels:
-        """Soft labels from a (V, m) count matrix, dense or scipy sparse.
+        """Soft labels from a (V, m) count matrix, dense or scipy sparse, of any numeric type.
 
-        Raises ValueError for counts that are not whole numbers from 0 to 2^53, a matrix that is
-        not 2-d, a context (column) without counts, or `contexts` of another length than m.
+        Entries that a sparse matrix stores twice are added up. `contexts` are the m names of the
+        columns: (m, c) token ids where a model shall read them.
+
+        Raises ValueError for counts that are not whole numbers from 0 to 2^53 or add up to more
+        than 2^62, a matrix that is not 2-d, a context (column) without counts, or `contexts` of
+        another length than m.
         """
-        if not sparse.issparse(N) and np.ndim(N) != 2:
-            raise ValueError(f"N must be a (V, m) matrix, not an array of shape {np.shape(N)}.")
-        counts = sparse.csc_array(N)
-        counts.sum_duplicates()
-        data, m = counts.data, counts.shape[1]
-        problems = {
-            "not finite": ~np.isfinite(data), "negative": data < 0,
-            "too large to be exact": data > 2**53, "not whole": data != np.floor(data),
-        }  # fmt: skip
-        for why, bad in problems.items():
-            if bad.any():
-                remedy = "counts are whole numbers, not frequencies"
-                raise ValueError(f"The count {data[bad][0]} is {why}; {remedy}.")
-        counts = counts.astype(np.int64)
-        counts.eliminate_zeros()
-        empty = np.flatnonzero(np.diff(counts.indptr) == 0)
+        stored: Any = N if sparse.issparse(N) else as_array(N, "N", dtype=None)
+        if stored.ndim != 2:
+            raise ValueError(f"N must be a (V, m) matrix, not an array of shape {stored.shape}.")
+        entries = sparse.coo_array(stored)
+        data = _whole_counts(as_array(entries.data, "N", dtype=None))
+        # Built from int64: in their own type, two uint8 counts of the same entry would wrap.
+        matrix = sparse.coo_array((data, (entries.row, entries.col)), entries.shape).tocsc()
+        _whole_counts(matrix.data)
+        matrix.eliminate_zeros()
+        m = matrix.shape[1]
+        empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
         if m == 0 or len(empty):
             where = f"Context (column) {empty[0]}" if m else "The matrix N"
             raise ValueError(f"{where} has no counts; drop contexts that never occur.")
-        names = None if contexts is None else np.asarray(contexts)
-        if names is not None and len(names) != m:
-            raise ValueError(f"{len(names)} contexts for {m} columns of N; give one each.")
-        return cls(counts, names)
+        return cls._owning(matrix, None if contexts is None else _context_names(contexts, m))
+
+    @classmethod
+    def _owning(cls, matrix: sparse.csc_array, contexts: NDArray[Any] | None) -> SoftLabels:
+        """From a matrix (and contexts) that nobody else holds: its arrays become read-only."""
+        matrix.sum_duplicates()  # sorts rows within columns
+        parts = (matrix.data, matrix.indices, matrix.indptr)
+        for array in parts if contexts is None else (*parts, contexts):
+            array.setflags(write=False)
+        return cls(*parts, matrix.shape, contexts)
 
     def __repr__(self) -> str:
         sizes, mean = f"V={self.V}, m={self.m}, n={self.n}", self.support_sizes.mean()
@@ -113,82 +119,97 @@ class SoftLabels:
     @property
     def V(self) -> int:
         """Number of tokens (rows)."""
-        return int(self.N.shape[0])
+        return self.shape[0]
 
     @property
     def m(self) -> int:
         """Number of distinct contexts (columns)."""
-        return int(self.N.shape[1])
+        return self.shape[1]
 
     @cached_property
     def n(self) -> int:
         """Number of training positions, the sum of all counts."""
-        return int(self.N.data.sum())
+        return int(self._counts.sum())
+
+    @property
+    def N(self) -> sparse.csc_array:
+        """(V, m) int64 counts, read-only."""
+        return self._read_only_matrix(self._counts)
+
+    @property
+    def P(self) -> sparse.csc_array:
+        """(V, m) next-token distributions, read-only; columns sum to one."""
+        return self._read_only_matrix(self.probabilities)
+
+    @property
+    def S(self) -> sparse.csc_array:
+        """(V, m) support matrix, read-only: ones where a token follows a context."""
+        return self._read_only_matrix(self._ones)
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """P at the `entries`, read-only."""
+        return _frozen(self._counts / self.support_sums(self._counts)[self.entries[1]])
+
+    @cached_property
+    def _ones(self) -> NDArray[np.float64]:
+        return _frozen(np.ones(len(self._counts)))
 
     @cached_property
     def support_sizes(self) -> NDArray[np.int64]:
         """(m,) k_j = |S_j|, how many different tokens follow context j."""
-        return np.diff(self.N.indptr).astype(np.int64)
+        return _frozen(np.diff(self._starts).astype(np.int64))
 
     @cached_property
-    def entries(self) -> tuple[NDArray, NDArray]:
+    def entries(self) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
         """(tokens, contexts) of the support entries, column by column: `L[labels.entries]`."""
-        return self.N.indices, np.repeat(np.arange(self.m), self.support_sizes)
+        return self._tokens, _frozen(np.repeat(np.arange(self.m), self.support_sizes))
 
     def on_support(self, values: NDArray) -> sparse.csc_array:
-        """The (V, m) matrix with these values at `entries`, and zeros elsewhere."""
-        return sparse.csc_array((values, self.N.indices, self.N.indptr), shape=self.N.shape)
+        """A new (V, m) matrix with these values at `entries`, and zeros elsewhere."""
+        return sparse.csc_array((values, self._tokens.copy(), self._starts.copy()), self.shape)
 
     def support_sums(self, values: NDArray) -> NDArray:
         """(m,) sums over each support of values at `entries`."""
-        return np.add.reduceat(values, self.N.indptr[:-1])
+        return np.add.reduceat(values, self._starts[:-1])
 
     @cached_property
     def pi(self) -> NDArray[np.float64]:
-        """(m,) prior of each context."""
-        return self.support_sums(self.N.data) / self.n
-
-    @cached_property
-    def P(self) -> sparse.csc_array:
-        """(V, m) next-token distributions; columns sum to one."""
-        return self.on_support(self.N.data / self.support_sums(self.N.data)[self.entries[1]])
-
-    @cached_property
-    def S(self) -> sparse.csc_array:
-        """(V, m) support matrix: ones where a token follows a context."""
-        return self.on_support(np.ones(self.N.nnz))
+        """(m,) prior of each context, read-only."""
+        return _frozen(self.support_sums(self._counts) / self.n)
 
     @cached_property
     def entropy(self) -> float:
-        """The floor Hc = sum_j pi_j H(P_j) of the cross-entropy, in nats (ch. 02)."""
-        return abs(float((self.N.data * np.log(self.P.data)).sum())) / self.n
+        """The floor Hc = sum_j pi_j H(P_j) of the cross-entropy, in nats. Book: entropy_floor."""
+        return abs(float((self._counts * np.log(self.probabilities)).sum())) / self.n
 
     @cached_property
     def support_classes(self) -> NDArray[np.int64]:
-        """(m,) class number of each context; equal numbers = equal supports S_j."""
-        S, seen = self.S.sorted_indices(), dict[bytes, int]()
-        columns = np.split(S.indices, S.indptr[1:-1])
-        return np.array([seen.setdefault(column.tobytes(), len(seen)) for column in columns])
+        """(m,) class number of each context, from 0; equal numbers = equal supports S_j."""
+        seen: dict[bytes, int] = {}
+        supports = np.split(self._tokens, self._starts[1:-1])
+        classes = [seen.setdefault(support.tobytes(), len(seen)) for support in supports]
+        return _frozen(np.array(classes))
 
     def select(self, columns: ArrayLike) -> SoftLabels:
-        """The chosen contexts (indices or a boolean mask); pi is renormalised over them."""
-        chosen = np.arange(self.m)[np.asarray(columns)] if np.size(columns) else np.empty(0)
-        if chosen.size == 0:
-            raise ValueError("select was given no context; choose at least one column.")
-        contexts = None if self.contexts is None else self.contexts[chosen]
-        return SoftLabels(sparse.csc_array(self.N[:, chosen]), contexts)
+        """The chosen contexts (indices or a boolean mask); pi is renormalised over them.
 
-    def tensors(
-        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
-    ) -> tuple[torch.Tensor, ...]:
-        """`(rows, columns, P, pi)` on a device: `entries`, the probability of each, and the (m,)
-        priors. Kept for the next call with the same arguments."""
-        cache, key = self.__dict__.setdefault("_tensors", {}), (str(device), dtype)
-        if key not in cache:
-            index = [torch.as_tensor(x, dtype=torch.int64) for x in self.entries]
-            value = [torch.as_tensor(x, dtype=dtype) for x in (self.P.data, self.pi)]
-            cache[key] = tuple(x.to(device) for x in (*index, *value))
-        return cache[key]
+        Raises ValueError for no context at all, IndexError for one that is not there.
+        """
+        index = as_array(columns, "columns", dtype=None)
+        if index.size == 0 or (index.dtype == bool and not index.any()):
+            raise ValueError("select was given no context; choose at least one column.")
+        if index.dtype.kind not in "biu":
+            raise ValueError(f"columns are of type {index.dtype}; give indices or a boolean mask.")
+        chosen = np.atleast_1d(np.arange(self.m)[index])
+        contexts = None if self.contexts is None else self.contexts[chosen]
+        return SoftLabels._owning(sparse.csc_array(self.N[:, chosen]), contexts)
+
+    def _read_only_matrix(self, values: NDArray) -> sparse.csc_array:
+        """A wrapper of its own each time: its arrays cannot be written, its attributes may."""
+        matrix = sparse.csc_array((values, self._tokens, self._starts), self.shape)
+        matrix.has_canonical_format = True
+        return matrix
 
 
 def random_soft_labels(
@@ -197,29 +218,136 @@ def random_soft_labels(
     """Synthetic soft labels: supports drawn uniformly among the subsets of `support_size` tokens.
 
     Each support entry is counted once; the other n - m * support_size positions (default n =
-    4 m * support_size) fall on support entries with skewed probabilities.
+    4 m * support_size) fall on support entries with skewed probabilities. The same `seed` gives
+    the same labels. Raises ValueError for sizes that do not fit together.
     """
-    entries = m * support_size
-    extra = (4 * entries if n is None else n) - entries
-    if not 1 <= support_size <= V:
+    V, m = as_size(V, "V"), as_size(m, "m")
+    support_size = as_size(support_size, "support_size")
+    if support_size > V:
         raise ValueError(f"support_size is {support_size}; use 1 ... V = {V}.")
-    if m < 1 or extra < 0:
-        raise ValueError(f"m={m}, n={n}: use m >= 1 and n >= m * support_size = {entries}.")
-    rng = np.random.default_rng(seed)
+    entries = m * support_size
+    positions = 4 * entries if n is None else as_size(n, "n")
+    if positions < entries:
+        raise ValueError(f"n is {positions}; use n >= m * support_size = {entries}.")
+    rng = np.random.default_rng(as_size(seed, "seed", minimum=0))
     rows = np.argsort(rng.random((m, V)), axis=1)[:, :support_size]
     weight = rng.exponential(size=entries) ** 2
-    counts = 1 + rng.multinomial(extra, weight / weight.sum())
+    counts = 1 + rng.multinomial(positions - entries, weight / weight.sum())
     columns = np.repeat(np.arange(m), support_size)
     return SoftLabels.from_counts(sparse.coo_array((counts, (rows.ravel(), columns)), shape=(V, m)))
+
+
+def as_labels(labels: SoftLabels) -> SoftLabels:
+    """`labels` itself; ValueError where something else was given, such as logits."""
+    if not isinstance(labels, SoftLabels):
+        what = type(labels).__name__
+        raise ValueError(f"labels are no SoftLabels but {what}; build them by from_counts, say.")
+    return labels
+
+
+# ---------------------------------------------------------------- counting
+
+
+def _token_ids(ids: ArrayLike, c: int, V: int) -> NDArray[np.integer]:
+    """`ids` as a 1-d integer array that computes with int64, checked against c and V."""
+    tokens = as_array(ids, "ids", dtype=None)
+    if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+        raise ValueError(f"ids must be 1-d integers, not {tokens.dtype} {tokens.shape}.")
+    if len(tokens) <= c:
+        found = f"{len(tokens)} tokens: too few for context_length {c}"
+        raise ValueError(f"{found}; use a longer text.")
+    if len(tokens) >= 2**31:
+        raise ValueError(f"{len(tokens)} tokens are too many at once; count parts, add their N.")
+    for extreme in (int(tokens.min()), int(tokens.max())):
+        if not 0 <= extreme < V:
+            raise ValueError(f"Token id {extreme} is outside 0 ... {V - 1}; check vocab_size.")
+    if tokens.dtype == np.uint64:  # would turn sums with int64 into floats
+        tokens = tokens.astype(np.int64)
+    return tokens
+
+
+def _table_size(n: int) -> int:
+    """Keys below this are counted in a table, others by sorting."""
+    return max(2**20, 4 * n)
+
+
+def _window_keys(
+    tokens: NDArray[np.integer], c: int, digits: int
+) -> tuple[NDArray[np.int64], dict[int, NDArray]]:
+    """A number for each window of c + 1 tokens, in lexicographic order of windows.
+
+    The number is a numeral with base `digits`. Where it would grow too large, the prefix so far is
+    replaced by its rank, which keeps the order; `ranked[k]` holds the prefix of k tokens of each
+    rank. Ranking is done while it is cheap (a table), or where the numeral would not fit 63 bits.
+    """
+    n = len(tokens) - c
+    table = _table_size(n)
+    key = tokens[:n].astype(np.int64)
+    bound = digits  # all keys are smaller
+    ranked: dict[int, NDArray] = {}
+    for k in range(1, c + 1):
+        too_long = bound * digits >= 2**63
+        if bound * digits > table and (bound <= table or too_long):
+            key, ranked[k] = _rank(key, bound, table)
+            bound = len(ranked[k])
+        key = np.multiply(key, digits, dtype=np.int64) + tokens[k : k + n]
+        bound *= digits
+    return key, ranked
+
+
+def _count(keys: NDArray[np.int64], table: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct keys in ascending order, and how often each occurs."""
+    if keys.max() < table:
+        counts = np.bincount(keys)
+        distinct = np.flatnonzero(counts)
+        return distinct, counts[distinct]
+    return np.unique(keys, return_counts=True)
 
 
 def _rank(key: NDArray, bound: int, table: int) -> tuple[NDArray, NDArray]:
     """The rank of each key among the distinct keys, and the distinct keys in order."""
     if bound > table:
-        return np.unique(key, return_inverse=True)[::-1]
+        distinct, rank = np.unique(key, return_inverse=True)
+        return rank, distinct
     seen = np.zeros(bound, dtype=bool)
     seen[key] = True
     distinct = np.flatnonzero(seen)
-    rank_of = np.empty(bound, dtype=np.int32)
+    rank_of = np.empty(bound, dtype=np.int32)  # fewer than 2^31 tokens: enough
     rank_of[distinct] = np.arange(len(distinct), dtype=np.int32)
     return rank_of[key], distinct
+
+
+def _whole_counts(data: NDArray) -> NDArray[np.int64]:
+    """Counts as int64; ValueError unless all are whole numbers whose sum fits."""
+    problems = {
+        "not finite": ~np.isfinite(data),
+        "negative": data < 0,
+        "too large to be exact": data > LARGEST_COUNT,
+        "not whole": data != np.floor(data),
+    }
+    for why, bad in problems.items():
+        if bad.any():
+            remedy = "counts are whole numbers, not frequencies"
+            raise ValueError(f"The count {data[bad][0]} is {why}; {remedy}.")
+    total = float(data.sum(dtype=np.float64))
+    if total > LARGEST_TOTAL:
+        raise ValueError(f"The counts add up to {total:.3g}, more than 2^62; divide them.")
+    return data.astype(np.int64)
+
+
+def _context_names(contexts: ArrayLike, m: int) -> NDArray[Any]:
+    """A copy of what names the m columns: token ids, or texts."""
+    try:
+        names = np.array(as_array(contexts, "contexts", dtype=None))
+    except ValueError:
+        names = np.array(contexts)  # texts
+    if names.ndim == 0 or len(names) != m:
+        found = len(names) if names.ndim else "No"
+        raise ValueError(f"{found} contexts for {m} columns of N; give one each.")
+    return names
+
+
+def _frozen(array: NDArray) -> NDArray:
+    """The same array, read-only from now on."""
+    array.setflags(write=False)
+    return array

@@ -8,7 +8,8 @@ from enum import Enum
 class Status(Enum):
     """Why an iteration ended; the value is a sentence for people.
 
-    Programs compare members (`result.status is Status.INTERRUPTED`), never texts.
+    Programs compare members (`result.status is Status.INTERRUPTED`), never texts. A result's
+    `message` is this sentence with the numbers of the run.
     """
 
     CONVERGED = "converged: the certified relative gap is at most tol"

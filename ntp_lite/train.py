@@ -2,120 +2,40 @@
 
 from __future__ import annotations
 
-import atexit
-import hashlib
-import json
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-import torch.distributed as dist
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn, optim
-from tqdm import tqdm
+from torch import nn
 
-from ._validate import check_sizes, torch_device
+from ._checkpoint import (
+    Checkpoint,
+    digest_of,
+    load,
+    pack_optimizers,
+    prepare,
+    require_same,
+    unpack_optimizers,
+    write,
+)
+from ._interrupts import Interrupts
+from ._objective import Objective
+from ._processes import Processes
+from ._progress import LongRunWarning, progress_bar
 from .certificate import Certificate, certify_ridge
-from .loss import FactoredExcess
-from .metrics import Array, Metrics
-from .models import UFM
+from .config import TrainConfig
+from .metrics import Metrics
+from .models import check_model, describe
+from .optimizers import matrices_of, optimizer_named
 from .soft_labels import SoftLabels
+from .status import Status
 
-BLOCK = 2**20  # logits that exist at once
-FORMAT = "ntp_lite checkpoint 2"
-SAVED = ("history", "step", "seconds", "loss", "stalled")
-# Class and default learning rate. Without momentum the decay of SGD is decoupled.
-OPTIMIZERS: dict[str, tuple[Any, float]] = {
-    "lbfgs": (optim.LBFGS, 1.0),
-    "adam": (optim.Adam, 3e-3),
-    "adamw": (optim.AdamW, 3e-3),
-    "sgd": (optim.SGD, 1.0),
-}
-LBFGS = {
-    "max_iter": 1, "max_eval": 25, "history_size": 10, "tolerance_grad": 0, "tolerance_change": 0,
-    "line_search_fn": "strong_wolfe",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train. Raises ValueError for values that make no sense.
-
-    ridge : the penalty (ridge/2)(|W|^2 + |H|^2) inside the loss; H are the vectors of all m
-        contexts, for a transformer its last hidden states.
-    optimizer : "lbfgs" (strong Wolfe line search), "adam", "adamw" or "sgd". lr : None means 1 for
-        "lbfgs" and "sgd", 0.003 for the others.
-    weight_decay : decoupled decay of "adamw" and "sgd"; apart from `ridge`, and uncertified.
-    steps : at most this many. schedule : "constant", "cosine" (to 0, after 2% of warm-up) or
-        "step" (times 0.3 after one half and again after three quarters).
-    batch_size : contexts per step, without replacement in each epoch; None is all of them.
-    device : "auto" is CUDA where there is one. dtype : "float32", "float64"; None: the model's.
-    seed : of the batches. A model has its own.
-    tol : stop at a certified relative gap <= tol; None: no certificate (an SVD of V x m logits).
-    evaluate : the steps that enter the history, or their number (log-spaced).
-    checkpoint : a file, written every `checkpoint_every` steps, at the end and on Ctrl-C.
-    """
-
-    ridge: float = 1e-5
-    optimizer: str = "lbfgs"
-    lr: float | None = None
-    weight_decay: float = 0.0
-    steps: int = 3000
-    schedule: str = "constant"
-    batch_size: int | None = None
-    device: str = "auto"
-    dtype: str | None = None
-    seed: int = 0
-    tol: float | None = 1e-2
-    evaluate: int | Sequence[int] = 50
-    checkpoint: str | None = None
-    checkpoint_every: int = 100
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("optimizer", tuple(OPTIMIZERS)),
-            ("schedule", ("constant", "cosine", "step")),
-            ("dtype", (None, "float32", "float64")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {allowed}.")
-        for name in ("ridge", "weight_decay", "lr", "tol"):
-            if not 0 <= (getattr(self, name) or 0) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; use 0 or a positive number.")
-        sizes = {"steps": self.steps, "batch_size": self.batch_size}
-        check_sizes(checkpoint_every=self.checkpoint_every, **sizes)
-        if self.weight_decay and self.optimizer not in ("adamw", "sgd"):
-            raise ValueError(f"{self.optimizer} has no decoupled decay; use adamw, sgd or ridge.")
-        if self.batch_size and self.optimizer == "lbfgs":
-            raise ValueError("lbfgs needs the full batch; drop batch_size or use adam.")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step."""
-        lr = OPTIMIZERS[self.optimizer][1] if self.lr is None else self.lr
-        done = step / self.steps
-        if self.schedule == "step":
-            return lr * 0.3 ** ((done >= 0.5) + (done >= 0.75))
-        if self.schedule == "cosine":
-            lr *= min(1.0, (step + 1) / (0.02 * self.steps)) * (1 + math.cos(math.pi * done)) / 2
-        return lr
-
-    def evaluation_steps(self) -> set[int]:
-        """The steps that enter the history; 0 and the last are always among them."""
-        chosen: Any = self.evaluate
-        if isinstance(chosen, int):
-            chosen = np.geomspace(1, self.steps, max(2, chosen)).round().astype(int).tolist()
-        return {0, self.steps, *(step for step in chosen if step <= self.steps)}
+STALLED_AFTER = 20  # steps in a row that leave the loss as it is, to the last bit
+LONG_RUN = 600.0  # seconds; of a longer one nobody should have to guess
 
 
 @dataclass(frozen=True)
@@ -123,9 +43,10 @@ class FitResult:
     """A trained model and the judgement on it.
 
     model : the one passed in, trained in place. history : equal-length lists "step", "seconds" (of
-    training alone), "excess_loss", "objective" (excess loss + penalty) and one per metric.
-    certificate : `certify_ridge` of the final logits at the ridge, or at |G|_op without one; None
-    if tol=None. converged : ridge > 0 and certified relative gap <= tol. seconds : in all.
+    training alone), "excess_loss", "objective" (excess loss + penalty), both in nats, and one per
+    metric. certificate : `certify_ridge` of the final logits at the ridge, or at |G|_op without
+    one; None if tol=None. converged : ridge > 0 and certified relative gap <= tol. status : why the
+    run ended; message : the same as a sentence, with advice. seconds : of this call, in all.
     """
 
     model: nn.Module = field(repr=False)
@@ -133,314 +54,343 @@ class FitResult:
     seconds: float
     certificate: Certificate | None
     converged: bool
+    status: Status
     message: str
 
 
 def fit(
-    model: nn.Module, labels: SoftLabels, config: TrainConfig | None = None,
-    metrics: Metrics | None = None, progress: bool = False,
-) -> FitResult:  # fmt: skip
+    model: nn.Module,
+    labels: SoftLabels,
+    config: TrainConfig | None = None,
+    metrics: Metrics | None = None,
+    progress: bool = False,
+) -> FitResult:
     """Minimise CE(W H) + (ridge/2)(|W|^2 + |H|^2) over the parameters of `model`, in place.
 
-    model : UFM, Transformer, or a module with `W` (V, d) and `embeddings(contexts)` (d, count).
-    metrics : name -> function of (L, W, H), numpy float64, called at the evaluation steps; see
-    `standard_metrics`. progress : show a bar with the excess loss and the time left.
+    model : UFM, Transformer, or any module that is a `Model`; parameters with requires_grad=False
+    stay as they are. metrics : name -> function of (L, W, H), numpy float64 copies of shapes
+    (V, m), (V, d), (d, m), called at the evaluation steps; see `standard_metrics`. progress : show
+    a bar with the excess loss and the time left, in a terminal or a notebook.
 
-    Ctrl-C lets the step end, saves, and returns what there is (a second one does not wait). Under
-    `torchrun` each process holds a share of the contexts; the losses are the same.
+    A step runs in the mode in which the model is (dropout, running averages); evaluations,
+    metrics and the certificate in evaluation mode. Ctrl-C and SIGTERM let the step end, save, and
+    return what there is (a second one does not wait). Under `torchrun` each process holds a share
+    of the contexts, the losses are the same, and all begin with the model of process 0.
 
-    Raises ValueError for labels that do not fit the model and for CUDA where there is none, and
-    FloatingPointError, with the step and the likely cause, if the loss is not finite. Paper:
-    eq. (NTP-UFM). Book: chapter 03.
+    Raises ValueError for labels that do not fit the model and for CUDA where there is none,
+    FileExistsError for a checkpoint that is there already, and FloatingPointError, with the step
+    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book: chapter 03.
     """
-    return _Run(model, labels, config or TrainConfig(), metrics or {}).train(progress)
+    return Trainer(model, labels, config, metrics).run(progress)
 
 
 def resume(
-    path: str | Path, model: nn.Module, labels: SoftLabels,
-    metrics: Metrics | None = None, progress: bool = False,
-) -> FitResult:  # fmt: skip
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    labels: SoftLabels,
+    metrics: Metrics | None = None,
+    progress: bool = False,
+    steps: int | None = None,
+) -> FitResult:
     """Continue the run that wrote the checkpoint `path`; model, labels and metrics as then.
 
-    The model's parameters are overwritten. On a CPU the trajectory is the uninterrupted one, bit
-    for bit. Raises ValueError if the file is not a whole checkpoint, or one of something else.
+    The model's parameters are overwritten. All options are the checkpoint's, but `steps` may be
+    raised, to go on with a run that has ended (a "cosine" schedule is stretched to the new number).
+    On a CPU the trajectory is the uninterrupted one, bit for bit. Raises FileNotFoundError if there
+    is no such file, and ValueError if it is damaged, no checkpoint, of something else, or if
+    `steps` is below the steps done.
     """
-    name = repr(str(path))
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"No checkpoint at {name}.")
-    try:
-        with safe_open(path, "pt") as file:  # no pickle is involved
-            text = (file.metadata() or {}).get("ntp_lite", "{}")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        state = json.loads(text)
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{name} is truncated or not a checkpoint: {error}.") from None
-    if state.get("format") != FORMAT:
-        raise ValueError(f"{name} is a safetensors file, but no {FORMAT!r}.")
-    config = TrainConfig(**state["config"] | {"checkpoint": str(path)})
-    run = _Run(model, labels, config, metrics or {})
-    for what, now in run.identity().items():
-        if state[what] != now:
-            raise ValueError(f"{name} is for other {what}: {state[what]}, not {now}.")
-    run.restore(text, tensors)
-    return run.train(progress)
+    checkpoint = load(path)
+    config = checkpoint.config
+    if steps is not None:
+        config = replace(config, steps=steps)
+        if config.steps < checkpoint.step:
+            raise ValueError(f"steps is {steps}, but {checkpoint.step} are done; use more.")
+    trainer = Trainer(model, labels, config, metrics)
+    trainer.restore(checkpoint)
+    return trainer.run(progress)
 
 
-class _Run:
-    """One run: what a checkpoint holds, and the step that advances it."""
+class Trainer:
+    """One run: `fit(...)` is `Trainer(...).run()`, and `step` is one step of it.
+
+    model, labels, config, metrics : as in `fit`. steps_done, seconds, history : so far.
+    excess : excess loss (nats) where the last step formed its gradients.
+    """
 
     def __init__(
-        self, model: Any, labels: SoftLabels, config: TrainConfig, metrics: Metrics
+        self,
+        model: nn.Module,
+        labels: SoftLabels,
+        config: TrainConfig | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self.labels, self.config, self.metrics = labels, config, metrics
-        self.rank, self.world, self.device = _processes(config.device)
-        self.model = model.to(self.device, config.dtype and getattr(torch, config.dtype))
-        self.parameters = list(model.parameters())
-        first, last = (labels.m * r // self.world for r in (self.rank, self.rank + 1))
-        self.share = slice(first, last)  # the contexts of this process
-        # L-BFGS takes inner products over all parameters: there each process steps on all of H.
-        self.sharded = isinstance(model, UFM) and config.optimizer != "lbfgs"
-        if isinstance(model, UFM):
-            if (len(model.W), model.H.shape[1]) != labels.N.shape:
-                remedy = "build it as UFM(labels.V, labels.m, d)"
-                raise ValueError(f"{model} is not for V={labels.V}, m={labels.m}; {remedy}.")
-            if self.sharded:  # a view: steps on it are steps on the model
-                self.parameters[1] = nn.Parameter(model.H.detach()[:, self.share])
-        elif labels.contexts is None:
-            raise ValueError("These labels carry no contexts for the model; use from_tokens.")
-        else:
-            self.contexts = torch.as_tensor(labels.contexts[self.share], device=self.device)
-        lbfgs = config.optimizer == "lbfgs"
-        options = LBFGS if lbfgs else {"weight_decay": config.weight_decay}
-        self.optimizer = OPTIMIZERS[config.optimizer][0](self.parameters, config.rate(0), **options)
-        self.blocks = self.blocks_of(np.arange(first, last))
-        names = ("step", "seconds", "excess_loss", "objective", *metrics)
-        self.history: dict[str, list[float]] = {name: [] for name in names}
-        self.step, self.stalled, self.seconds, self.loss = 0, 0, 0.0, math.inf
-        self.seen, self.epoch, self.interrupted = self.parameters[0].new_empty(0), -1, False
-        self.certificate: Certificate | None = None
+        self.config = config or TrainConfig()
+        self.labels = labels
+        self.metrics = dict(metrics or {})
+        self.processes = Processes.join(self.config.device)
+        self.device = self.processes.device
+        dtype = None if self.config.dtype is None else getattr(torch, self.config.dtype)
+        self.model: Any = model.to(self.device, dtype)
+        check_model(model, labels)
+        if self.processes.count > 1:
+            texts = {name: str(value) for name, value in self.identity.items()}
+            self.processes.require_equal(config=str(self.config), **texts)
+            self.processes.copy_from_first(*model.parameters(), *model.buffers())
+        self.objective = Objective(model, labels, self.config, self.processes)
+        self.optimizers = optimizer_named(self.config.optimizer).build(
+            list(self.objective.parameters.values()),
+            matrices_of(self.objective.trained),
+            self.config.weight_decay,
+        )
 
-    def train(self, progress: bool) -> FitResult:
-        """Steps until the last one, the certified gap, or Ctrl-C."""
-        config, start, message = self.config, time.perf_counter(), ""
-        stops, shown = config.evaluation_steps(), progress and self.rank == 0
-        kind = tqdm
-        if progress:  # the notebook's bar warns where ipywidgets are missing: import it only here
-            from tqdm.auto import tqdm as kind  # type: ignore[no-redef]
-        bar = kind(total=config.steps, initial=self.step, disable=not shown)
-        with bar, ExitStack() as stack:
-            # Many processes would be caught at different steps: there, Ctrl-C ends the run at once.
-            if self.world == 1 and threading.current_thread() is threading.main_thread():
-                stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-                signal.signal(signal.SIGINT, self.on_ctrl_c)
-            if not self.step:
-                self.evaluate()
-            while self.step < config.steps and not message:
-                self.advance()
-                bar.set_postfix(excess_loss=f"{self.excess:.3e}", refresh=False)
-                bar.update()
-                if self.step in stops:
-                    self.evaluate()
-                    message = "certified" if self.settled() else ""
-                if self.stalled > 20:
-                    message = "no further progress in this precision"
-                if self.interrupted:
-                    message = "interrupted after a whole step"
-                last = message or self.step == config.steps
-                if config.checkpoint and (last or self.step % config.checkpoint_every == 0):
-                    self.save(config.checkpoint)
-        if self.history["step"][-1] < self.step:
-            self.evaluate()
-        converged = config.tol is not None and self.certify()
-        if self.sharded:
-            self.model.H.data.copy_(self.whole(self.parameters[1].detach()))
-        message = message or f"did all {config.steps} steps"
-        seconds = time.perf_counter() - start
-        return FitResult(self.model, self.history, seconds, self.certificate, converged, message)
+        self._evaluation_steps = self.config.evaluation_steps()
+        self._check_steps = self.config.check_steps()
+        self.steps_done = 0
+        self.seconds = 0.0
+        self.loss = math.inf
+        self.excess = math.inf
+        self.stalled = 0
+        self.checked = math.inf  # the objective when convergence was last asked for
+        self.status: Status | None = None
+        self.history: dict[str, list[float]] = {
+            name: [] for name in ("step", "seconds", "excess_loss", "objective", *self.metrics)
+        }
+        self._certified: tuple[int, Certificate] | None = None  # after which step
+        self._is_resumed = False
 
-    def on_ctrl_c(self, *_: Any) -> None:
-        """Let the step end; a second Ctrl-C does not wait."""
-        self.interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # ------------------------------------------------------------ one step
 
-    def advance(self) -> None:
-        """One step of the optimiser."""
-        start, before = time.perf_counter(), self.loss
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate(self.step)
-        self.optimizer.step(self.closure)
-        self.step += 1
+    def step(self) -> float:
+        """One step of the optimiser; returns the loss where its gradients were first formed."""
+        start = time.perf_counter()
+        before = self.loss
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.rate(self.steps_done)
+        first, *others = self.optimizers
+        first.step(self.loss_and_gradients)
+        for optimizer in others:  # on the same gradients
+            optimizer.step()
+        self.steps_done += 1
         self.seconds += time.perf_counter() - start
         self.stalled = self.stalled + 1 if self.loss == before else 0
-        self.require_finite(self.loss)
-
-    def require_finite(self, loss: float) -> None:
-        lr = f"{self.config.rate(self.step - 1):g}"
-        rate = f"a learning rate, {lr}, too large for {self.config.optimizer}: try a tenth of it"
-        cause = rate if self.step else "a start that is not finite, or too large: build it anew"
-        if not math.isfinite(loss):
-            where = f"The loss is {loss} in step {self.step}"
-            raise FloatingPointError(f"{where}; the likely cause is {cause}.")
-
-    def closure(self) -> float:
-        """Loss and gradients at the current parameters, summed over the processes."""
-        scale = 1.0
-        if self.config.optimizer == "lbfgs":
-            # A step begins where the last line search ended: do not pay for that point twice.
-            now = torch.cat([p.detach().reshape(-1) for p in self.parameters])
-            if torch.equal(self.seen, now):
-                return self.loss
-            self.seen = now
-            scale = self.labels.m  # PyTorch's L-BFGS has absolute thresholds, for gradients near 1
-        columns, blocks, weight = self.batch()
-        W, H = self.model.W, self.embed(columns)
-        self.optimizer.zero_grad()
-        excess = weight * FactoredExcess.apply(W, H, blocks)
-        squares = weight * H.square().sum() + W.square().sum() / self.world
-        loss = scale * (excess + self.config.ridge / 2 * squares)
-        loss.backward()
-        values = torch.stack([loss.detach(), excess.detach()])
-        common = self.parameters[:1] if self.sharded else self.parameters
-        self.sum(values, *(p.grad for p in common if p.grad is not None))
-        self.loss, self.excess = values.tolist()
+        self._require_finite(self.loss)
         return self.loss
 
-    @torch.no_grad()
-    def evaluate(self) -> None:
-        """Append a row to the history; only what was asked for is computed."""
-        W, H = self.model.W.detach(), self.embed().detach()  # no gradient is formed
-        values = torch.stack([FactoredExcess.apply(W, H, self.blocks), H.square().sum()])
-        self.sum(values)
-        excess, squares = values.tolist()
-        objective = excess + self.config.ridge / 2 * (squares + float(W.square().sum()))
-        self.require_finite(objective)
-        arrays = self.arrays() if self.metrics else ()
-        measured = [float(metric(*arrays)) for metric in self.metrics.values()]
-        row = [self.step, self.seconds, excess, objective, *measured]
-        for column, value in zip(self.history.values(), row, strict=True):
-            column.append(value)
+    def loss_and_gradients(self) -> float:
+        """The loss at the current parameters, for this step's contexts; sets every `.grad`."""
+        self.loss, self.excess = self.objective.loss_and_gradients(self.steps_done)
+        return self.loss
 
-    def settled(self) -> bool:
-        """Certified; asked only once the objective nearly rests, for an answer costs an SVD."""
-        before, now = self.history["objective"][-2:]
-        tol = self.config.tol or 0.0
-        if not tol * self.config.ridge or abs(now - before) > 10 * tol * before:
+    def _require_finite(self, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        cause = "a start that is not finite, or too large: build it anew"
+        if self.steps_done:
+            rate = self.config.rate(self.steps_done - 1)
+            cause = f"a learning rate, {rate:g}, too large for {self.config.optimizer}"
+            cause += ": try a tenth of it"
+        where = f"The loss is {loss} in step {self.steps_done}"
+        raise FloatingPointError(f"{where}; the likely cause is {cause}.")
+
+    # ------------------------------------------------------------ what is seen from outside
+
+    def evaluate(self) -> dict[str, float]:
+        """Append a row to the history, and return it; only what was asked for is computed."""
+        excess, objective = self.objective.measure()
+        self._require_finite(objective)
+        row = {"step": self.steps_done, "seconds": self.seconds}
+        row |= {"excess_loss": excess, "objective": objective}
+        if self.metrics:
+            arrays = self.objective.arrays()
+            for name, metric in self.metrics.items():
+                row[name] = float(metric(*(array.copy() for array in arrays)))
+        for name, column in self.history.items():
+            column.append(row[name])
+        return row
+
+    def certify(self) -> Certificate:
+        """The certificate of the present logits, at the ridge or, without one, at |G|_op."""
+        if self._certified is None or self._certified[0] != self.steps_done:
+            L = self.objective.arrays()[0]
+            certificate = certify_ridge(L, self.labels, self.config.ridge or None)
+            self._certified = (self.steps_done, certificate)
+        return self._certified[1]
+
+    def is_converged(self) -> bool:
+        """Is the certified relative gap, in every process, at most `tol`?"""
+        config = self.config
+        if config.tol is None:
             return False
-        certified = torch.tensor(float(self.certify()), device=self.device)
-        self.sum(certified)  # all stop together, whatever their last digits say
-        return bool(certified)
+        certificate = self.certify()
+        good = certificate.relative_gap <= config.tol or self.objective.is_known_zero(
+            certificate.primal
+        )
+        return config.ridge > 0 and self.processes.all(good)
 
-    def certify(self) -> bool:
-        """Renew the certificate; is its gap within tol?"""
-        ridge, tol = self.config.ridge, self.config.tol or 0.0
-        self.certificate = certify_ridge(self.arrays()[0], self.labels, ridge or None)
-        return ridge > 0 and self.certificate.relative_gap <= tol
+    # ------------------------------------------------------------ the run
 
-    @torch.no_grad()
-    def arrays(self) -> tuple[Array, Array, Array]:
-        """L, W and the whole of H as numpy float64."""
-        W, H = (A.double().cpu().numpy() for A in (self.model.W, self.whole(self.embed())))
-        return W @ H, W, H
+    def run(self, progress: bool = False) -> FitResult:
+        """Steps until the certified gap, the last step, a standstill, Ctrl-C or SIGTERM."""
+        start = time.perf_counter()
+        config = self.config
+        is_first = self.processes.rank == 0
+        if config.checkpoint and is_first:
+            prepare(str(config.checkpoint), config.overwrite or self._is_resumed)
+        bar = progress_bar(config.steps, self.steps_done, progress and is_first)
+        clock = LongRunWarning(
+            config.steps - self.steps_done, silent=not is_first or not bar.disable
+        )
+        with bar, Interrupts() as interrupts:
+            if not self.history["step"]:
+                self.checked = self.evaluate()["objective"]
+            if self.status is not Status.CONVERGED:
+                self.status = None
+            if self.steps_done < config.steps and self.status is None:
+                self.save()
+            while self.steps_done < config.steps and self.status is None:
+                self.step()
+                bar.set_postfix(excess_loss=f"{self.excess:.3e}", refresh=False)
+                bar.update()
+                clock.tick()
+                self.status = self._status_after_step(interrupts)
+                if self.status or self.steps_done % config.checkpoint_every == 0:
+                    self.save()
+        return self._result(time.perf_counter() - start)
 
-    def embed(self, columns: slice | NDArray[np.int64] = slice(None)) -> Tensor:
-        """The vectors (d, count) of these contexts, counted within this process's share."""
-        if not isinstance(self.model, UFM):
-            return self.model.embeddings(self.contexts[columns])
-        H = self.parameters[1]
-        return (H if self.sharded else H[:, self.share])[:, columns]
+    def _status_after_step(self, interrupts: Interrupts) -> Status | None:
+        """Evaluate and ask for convergence where it is due; None to go on."""
+        if self.steps_done in self._evaluation_steps:
+            self.evaluate()
+        is_converged = self.steps_done in self._check_steps and self._is_converged_at_rest()
+        if self.processes.any(interrupts.received):
+            return Status.INTERRUPTED
+        if is_converged:
+            return Status.CONVERGED
+        if self.stalled > STALLED_AFTER:
+            return Status.STALLED
+        return self._last_status if self.steps_done == self.config.steps else None
 
-    def batch(self) -> tuple[slice | NDArray[np.int64], list[tuple], float]:
-        """This process's contexts in this step, their blocks, m / all contexts of the step."""
-        m, size = self.labels.m, self.config.batch_size or self.labels.m
-        if size >= m:
-            return slice(None), self.blocks, 1.0
-        epoch, i = divmod(self.step, -(-m // size))
-        if epoch != self.epoch:  # its order follows from seed and epoch: there is nothing to save
-            self.order = np.random.default_rng((self.config.seed, epoch)).permutation(m)
-            self.epoch = epoch
-        drawn = self.order[i * size : (i + 1) * size]
-        own = np.intersect1d(drawn, np.arange(m)[self.share])
-        return own - self.share.start, self.blocks_of(own), m / len(drawn)
+    def _is_converged_at_rest(self) -> bool:
+        """Converged; the certificate is asked only once the objective nearly rests."""
+        tol, before = self.config.tol, self.checked
+        if not tol or not self.config.ridge:
+            return False
+        is_known = self.history["step"][-1] == self.steps_done
+        now = self.history["objective"][-1] if is_known else self.objective.measure()[1]
+        self.checked = now
+        if abs(now - before) > 10 * tol * before and not self.objective.is_known_zero(now):
+            return False
+        return self.is_converged()
 
-    def blocks_of(self, columns: NDArray[np.int64]) -> list[tuple]:
-        """The support entries of these contexts in blocks of at most BLOCK logits."""
-        blocks, width = [], max(1, BLOCK // self.labels.V)
-        for a in range(0, len(columns), width):
-            part = self.labels.select(columns[a : a + width])
-            rows, where, P, pi = part.tensors(self.device, self.parameters[0].dtype)
-            blocks.append((slice(a, a + part.m), rows, where, P, pi * (part.n / self.labels.n)))
-        return blocks
+    @property
+    def _last_status(self) -> Status:
+        """What a run is that did all its steps, before it is certified."""
+        asked = self.config.tol is not None and self.config.ridge > 0
+        return Status.ITERATION_LIMIT if asked else Status.FINISHED
 
-    def sum(self, *tensors: Tensor) -> None:
-        """Sum over the processes, in place."""
-        for tensor in tensors if self.world > 1 else ():
-            dist.all_reduce(tensor)
+    def _result(self, seconds: float) -> FitResult:
+        """Bring the history to its end, judge, and put the shares of H together."""
+        if self.history["step"][-1] < self.steps_done:
+            self.evaluate()
+        status = self.status or self._last_status
+        certificate = None if self.config.tol is None else self.certify()
+        is_converged = self.is_converged()
+        if is_converged and status is not Status.INTERRUPTED:
+            status = Status.CONVERGED
+        self.objective.put_into_model()
+        return FitResult(
+            model=self.model,
+            history=self.history,
+            seconds=seconds,
+            certificate=certificate,
+            converged=is_converged,
+            status=status,
+            message=_message(status, self.steps_done, certificate, self.config),
+        )
 
-    def whole(self, own: Tensor) -> Tensor:
-        """All m columns from each process's own."""
-        full = own.new_zeros(len(own), self.labels.m)
-        full[:, self.share] = own
-        self.sum(full)
-        return full
+    # ------------------------------------------------------------ the state in a file
 
+    def save(self) -> None:
+        """Write the checkpoint, if the configuration names one; process 0 does it for all."""
+        if self.config.checkpoint is None:
+            return
+        objective = self.objective
+        tensors = {
+            f"parameter.{name}": objective.whole(name, objective.parameters.get(name, tensor))
+            for name, tensor in self.model.named_parameters()
+        }
+        tensors |= {f"buffer.{name}": tensor for name, tensor in self.model.named_buffers()}
+        memory, more = pack_optimizers(self.optimizers, objective.parameters, objective.whole)
+        record = {
+            "config": asdict(self.config),
+            "identity": self.identity,
+            "history": self.history,
+            "step": self.steps_done,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "stalled": self.stalled,
+            "checked": self.checked,
+            "status": self.status and self.status.name,
+            "optimizer": memory,
+        }
+        if self.processes.rank == 0:
+            write(str(self.config.checkpoint), record, tensors | more)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Undo `save`, whatever the number of processes was; ValueError for another run's state."""
+        require_same(checkpoint, self.identity)
+        checkpoint.fill(self.model)
+        self.objective.take_from_model()
+        unpack_optimizers(
+            self.optimizers, self.objective.parameters, checkpoint, self.objective.part
+        )
+        self.history = checkpoint.history
+        self.status = checkpoint.status
+        self.steps_done = checkpoint.step
+        self.seconds = checkpoint.record["seconds"]
+        self.loss = checkpoint.record["loss"]
+        self.stalled = checkpoint.record["stalled"]
+        self.checked = checkpoint.record["checked"]
+        self._is_resumed = True
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """What must be the same when a checkpoint is resumed."""
+        """What must be the same when a checkpoint is resumed, and in all processes."""
         N = self.labels.N
-        counts = b"".join(np.int64(part).tobytes() for part in (N.indptr, N.indices, N.data))
-        sizes = {name: list(p.shape) for name, p in self.model.named_parameters()}
-        labels = hashlib.sha256(counts).hexdigest()[:16]
-        return {"labels": labels, "sizes": sizes, "metrics": list(self.metrics)}
-
-    def save(self, path: str) -> None:
-        """Replace `path` in one stroke: whoever reads it sees the old state or the new one."""
-        tensors: dict[str, Tensor] = {}
-        H = self.parameters[1] if self.sharded else None
-        of_H = [] if H is None else [H, *self.optimizer.state.get(H, {}).values()]  # in columns
-
-        def beside(tensor: Tensor) -> dict[str, Any]:
-            """What stands for a tensor in the JSON text."""
-            cut = tensor.ndim == 2 and any(tensor is part for part in of_H)
-            key, value = str(len(tensors)), tensor.detach()
-            tensors[key] = (self.whole(value) if cut else value).cpu().contiguous()
-            return {"tensor": key, "cut": cut}
-
-        state = {"format": FORMAT, "config": asdict(self.config), **self.identity()}
-        state |= {name: getattr(self, name) for name in SAVED}
-        state |= {"parameters": self.parameters, "optimizer": self.optimizer.state_dict()}
-        text = json.dumps(state, default=beside)
-        if self.rank == 0:
-            save_file(tensors, f"{path}.tmp", {"ntp_lite": text})
-            with open(f"{path}.tmp", "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(f"{path}.tmp", path)
-
-    def restore(self, text: str, tensors: dict[str, Tensor]) -> None:
-        """Undo `save`; the number of processes may be another one."""
-
-        def tensor_or_item(item: dict[str, Any]) -> Any:
-            if item.keys() != {"tensor", "cut"}:
-                return item
-            value = tensors[item["tensor"]]
-            return value[:, self.share] if item["cut"] else value
-
-        state = json.loads(text, object_hook=tensor_or_item)
-        for own, saved in zip(self.parameters, state["parameters"], strict=True):
-            own.data.copy_(saved)
-        optimizer = state["optimizer"]  # its keys are numbers, which JSON made strings
-        optimizer["state"] = {int(i): value for i, value in optimizer["state"].items()}
-        self.optimizer.load_state_dict(optimizer)
-        for name in SAVED:
-            setattr(self, name, state[name])
+        parameters = dict(self.model.named_parameters())
+        return {
+            "labels": [digest_of(part) for part in (N.indptr, N.indices, N.data)],
+            "contexts": digest_of(self.labels.contexts),
+            "sizes": {n: [str(p.dtype), *p.shape] for n, p in parameters.items()},
+            "model": describe(self.model),
+            "frozen parameters": [n for n, p in parameters.items() if not p.requires_grad],
+            "metrics": list(self.metrics),
+        }
 
 
-def _processes(name: str) -> tuple[int, int, torch.device]:
-    """Rank, number of processes, device; joins the group that `torchrun` announces."""
-    device = torch_device(name)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        if device == torch.device("cuda"):
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)
-    if not dist.is_initialized():
-        return 0, 1, device
-    return dist.get_rank(), dist.get_world_size(), device
+def _message(
+    status: Status, steps: int, certificate: Certificate | None, config: TrainConfig
+) -> str:
+    """The status as a sentence, with numbers and advice."""
+    if status is Status.FINISHED:
+        why = (
+            "no certificate was asked for" if config.ridge else "without a ridge nothing is optimal"
+        )
+        return f"did all {steps} steps; {why}"
+    if status is Status.INTERRUPTED:
+        remedy = f"; resume({config.checkpoint!r}, ...) goes on" if config.checkpoint else ""
+        return f"interrupted after step {steps}{remedy}"
+    gap = f"the certified relative gap is {certificate.relative_gap:.2g}" if certificate else ""
+    if status is Status.CONVERGED:
+        return f"converged in {steps} steps: {gap}, tol {config.tol:g}"
+    if status is Status.STALLED:
+        remedy = "" if config.dtype == "float64" else "; dtype='float64' may go further"
+        return (
+            f"no further progress in this precision after {steps} steps{gap and ': '}{gap}{remedy}"
+        )
+    return (
+        f"did all {steps} steps, and {gap}, above tol {config.tol:g}: use more steps or a larger "
+        "d, or solve_ridge, which solves the convex problem itself"
+    )

@@ -2,18 +2,15 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
-import torch
 import yaml
 from docutils import nodes
 from ntp_book import addresses, numbering
-from ntp_book.export import builder, cells, cli, outputs, setup_cell
+from ntp_book.export import builder, cells, cli, outputs
 from ntp_book.export.markdown import BlockWriter, ExportError, myst_leftover
 from small_book import FIXTURE, ROOT, copy_of_fixture
 
@@ -46,25 +43,19 @@ CONSTRUCTS = {
     "characters that Markdown would read": r"a star \* and an under\_score, a \< b, 5 \$ and a",
     "brackets before a parenthesis": "[brackets] (round), a literal [x] (y)",
     "entity": r"an ampersand \&lt; and a tilde \~.",
-    "link between chapters": "[Chapter 1](first.ipynb)",
-    "doc role": "[The first chapter](first.ipynb)",
-    "ref role to a section": "[sums](first.ipynb)",
-    "term role": "[soft label](../glossary.md)",
+    "links between chapters": "**Prerequisites.** Chapter 1, The first chapter, sums, Section 1.1;",
+    "term role": "A soft label, an <abbr",
     "abbr role": '<abbr title="next-token prediction">NTP</abbr>',
     "footnote mark": "a footnote<sup>[1]</sup>",
     "footnote": "<sup>[1]</sup> The footnote, with $f$.",
-    "reference to an appendix": "proofs in [Appendix A](proofs.ipynb)",
-    "theorem of an appendix": "[Theorem A.1](proofs.ipynb) and [(A.1)](proofs.ipynb)",
-    "section by its number": "[Section 1.1](first.ipynb);",
+    "reference to an appendix": "proofs in Appendix A, with ",
+    "theorem of an appendix": "with Theorem A.1 and (A.1).",
     "outside link": "[outside link](https://example.org/a_b)",
-    "textual citation": "Doe *et al.* [[2001](../bibliography.md)]",
-    "parenthetical citation": "[[Doe, 2002](../bibliography.md)]",
+    "textual citation": "Doe *et al.* [2001]",
+    "parenthetical citation": "[Doe, 2002]",
     "inline mathematics": r"Inline $x_1 * y_1 \lt 3$, then",
-    "equation of another chapter": "[(1.1)](first.ipynb)",
-    "equation of this chapter": "[(2.1)](#equation-eq-every-square)",
-    "numbered equation": (
-        '<a id="equation-eq-every-square"></a>\n\n$$\nx^2 + y^2 = z^2 \\tag{2.1}\n$$'
-    ),
+    "equations in a line": "3$, then (1.1) and (2.1) and (2.2).",
+    "numbered equation": "(2.2).\n\n$$\nx^2 + y^2 = z^2 \\tag{2.1}\n$$",
     "numbered equation over lines": "  &= d\n\\end{aligned} \\tag{2.2}\n$$",
     "mathematics in a list": "  $$ \\beta = 1, \\quad \\gamma = 2 $$\n\n  and more",
     "list that starts at three": "3. three\n\n4. four\n\n   - nested",
@@ -74,30 +65,66 @@ CONSTRUCTS = {
     "table": "| symbol | meaning |\n| --- | --- |\n| $\\lvert x \\rvert$ | absolute value |",
     "table caption": "**Table 2.1.** A captioned table with $x$\n\n| a | b |",
     "theorem": "> **Theorem 2.1 (Squares [this book]).**\n>\n> For all $x$,",
-    "target of a link": '<a id="thm-every-squares"></a>\n\n> **Theorem 2.1',
     "equation in a theorem, on one line": "> $$ x^2 \\geq 0. \\tag{2.3} $$",
     "list in a theorem": "> 1. first\n> 2. second",
-    "proof": "**Proof.** By [Definition 1.1](first.ipynb) and [(2.3)](#equation-eq-every-",
+    "proof": "**Proof.** By Definition 1.1 and (2.3).\n",
     "end of proof": "$$\n1 = 1\n$$\n\n∎",
-    "theorem without a title": "> **Lemma 2.1.**\n>\n> Small, see [Theorem 2.1](",
+    "theorem without a title": "> **Lemma 2.1.**\n>\n> Small, see Theorem 2.1.",
     "remark": "> **Remark 2.1.**\n>\n> A remark.",
     "admonition with code": "> **Note**\n>\n> A note with code:\n>\n> ```python\n> x = 1\n> ```",
-    "numref to a figure": "> [Figure 2.1](#fig-every-line), [Table 2.1](#tab-every-sizes), ",
-    "numref to an exercise": "[Exercise 2.1](#ex-every-double).",
+    "numref to a figure": "> Figure 2.1, Table 2.1, Exercise 2.1.",
     "see also": "> **See also**",
-    "dropdown": "<details>\n<summary>More detail on $x$</summary>\n\nFolded away. See [The first",
-    "figure caption": "**Figure 2.1.** A line of slope $1$, as in [(2.1)](#equation-eq-every-",
-    "exercise": '<a id="ex-every-double"></a>\n\n### Exercise 2.1 (Double *it*)\n\n*Difficulty 1',
+    "dropdown": "<details>\n<summary>More detail on $x$</summary>\n\nFolded away. See The first",
+    "figure caption": "**Figure 2.1.** A line of slope $1$, as in (2.1).",
+    "exercise": "### Exercise 2.1 (Double *it*)\n\n*Difficulty 1",
     "hint": "<details>\n<summary>Hint 1</summary>\n\nAdd.\n\n</details>",
     "solution": "<summary>Solution to Exercise 2.1 (Double <i>it</i>)</summary>\n\nAdd $x$",
     "solution after its code": "(Double <i>it</i>), continued</summary>\n\nSo it is.\n\n</details>",
-    "exercise without a title": "### Exercise 2.2\n\nProve [Lemma 2.1](#lem-every-small).",
+    "exercise without a title": "### Exercise 2.2\n\nProve Lemma 2.1.",
 }
 
 
 @pytest.mark.parametrize("construct", CONSTRUCTS)
 def test_construct(construct, prose):
     assert CONSTRUCTS[construct] in prose
+
+
+# With a published address, links lead to the site, those to places in the notebook, too.
+LINKS = {
+    "chapter": "[Chapter 1](SITE/first.html#ch-first)",
+    "page": "[The first chapter](SITE/first.html)",
+    "section": "[sums](SITE/first.html#sec-first-sums)",
+    "appendix": "[Appendix A](SITE/proofs.html#app-proofs)",
+    "theorem of an appendix": "[Theorem A.1](SITE/proofs.html#thm-proofs-first)",
+    "term": "[soft label](SITE/glossary.html#term-soft-label)",
+    "citation": "Doe *et al.* [[2001](SITE/bibliography.html#",
+    "equation of another chapter": "[(1.1)](SITE/first.html#equation-eq-first-sum)",
+    "equation of this chapter": "[(2.1)](SITE/every_construct.html#equation-eq-every-square)",
+    "theorem of this chapter": "[Theorem 2.1](SITE/every_construct.html#thm-every-squares)",
+    "figure": "[Figure 2.1](SITE/every_construct.html#fig-every-line)",
+    "exercise": "[Exercise 2.1](SITE/every_construct.html#ex-every-double)",
+    "outside": "[outside link](https://example.org/a_b)",
+}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    """The fixture book with an address, exported once."""
+    book = copy_of_fixture(tmp_path_factory.mktemp("published") / "book")
+    cli.set_repository(book / "_config.yml", "Some-One/geometry")
+    builder.export(book, book / "book" / "notebooks")
+    return book
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_links_lead_to_the_published_site(kind, published):
+    link = LINKS[kind].replace("SITE", "https://some-one.github.io/geometry/book")
+    assert link in all_prose(published / "book" / "notebooks" / CHAPTER)
+
+
+def test_a_placeholder_is_no_target_of_links(prose):
+    assert re.findall(r"\]\((?!https://example\.org)", prose) == []
+    assert "github.io" not in prose and "<a id" not in prose
 
 
 def leftovers(path: Path) -> list[str]:
@@ -139,20 +166,18 @@ def test_code_cells(notebook):
     setup, *cells = [c for c in notebook.cells if c.cell_type == "code"]
     assert notebook.cells.index(setup) == 1
     assert "REPOSITORY" in setup.source
-    by_text = {c.source.splitlines()[0]: c for c in cells}
-    assert [c.source.splitlines()[0] for c in cells] == [
-        "import matplotlib.pyplot as plt",
-        "fig, ax = plt.subplots()",
-        'print(f"{2 / 3:.3f}")',
-        "hidden = 1",
-        "def double(x):",
-        "def double(x):",
+    assert [c.source.splitlines()[:2] for c in cells] == [
+        ["import matplotlib.pyplot as plt"],
+        ["# @title Figure 2.1", "fig, ax = plt.subplots()"],
+        ['print(f"{2 / 3:.3f}")'],
+        ["# @title Code", "hidden = 1"],
+        ["def double(x):", "    return ...  # your code"],
+        ["# @title Solution to Exercise 2.1", "def double(x):"],
     ]
-    plot = by_text["fig, ax = plt.subplots()"]
+    _, plot, _, hidden, stub, solution = cells
     assert plot.metadata["tags"] == ["hide-input"]
     assert plot.metadata["jupyter"]["source_hidden"]
-    assert by_text["hidden = 1"].metadata["jupyter"]["outputs_hidden"]
-    stub, solution = (c for c in cells if c.source.startswith("def double"))
+    assert hidden.metadata["jupyter"]["outputs_hidden"]
     assert "jupyter" not in stub.metadata
     assert solution.metadata["jupyter"]["source_hidden"], "solutions are folded"
     assert "assert double(2) == 4" in solution.source
@@ -241,18 +266,27 @@ def test_unresolved_label_stops_the_export(tmp_path, capfd):
 # --- A fork: another address ---
 
 
-def test_fork_differs_in_its_address_alone(exported, tmp_path):
-    book = copy_of_fixture(tmp_path / "book")
-    cli.set_repository(book / "_config.yml", "Some-One/geometry")
-    builder.export(book, tmp_path / "notebooks")
-    fork = (tmp_path / "notebooks" / CHAPTER).read_text(encoding="utf-8")
-    original = (exported / CHAPTER).read_text(encoding="utf-8")
-    assert fork != original
-    assert "https://some-one.github.io/geometry/book/first.html" in fork
-    assert '\\"https://github.com/Some-One/geometry\\"' in fork
-    ours, theirs = map(cells.normalise, (original, fork))
-    assert ours == theirs
-    assert builder.stale(FIXTURE, tmp_path / "notebooks") == [], "a fork's notebooks pass"
+def test_a_fork_differs_in_its_address_and_links_alone(exported, published):
+    texts = [(folder / CHAPTER).read_text(encoding="utf-8") for folder in
+             (exported, published / "book" / "notebooks")]  # fmt: skip
+    assert '\\"https://github.com/Some-One/geometry\\"' in texts[1]
+    plain = [
+        re.sub(r"https://github\.com/[\w-]+/\w+|\"id\": .*", "", without_links(t)) for t in texts
+    ]
+    assert plain[0] == plain[1]
+    assert builder.stale(published, published / "book" / "notebooks") == []
+    assert CHAPTER in builder.stale(FIXTURE, published / "book" / "notebooks")
+
+
+def without_links(text: str) -> str:
+    """Keep the text of each link to the site."""
+    return re.sub(r"\[((?:\\.|[^\[\]])*)\]\(https://some-one[^)]*\)", r"\1", text)
+
+
+def test_the_check_does_not_depend_on_who_builds(published, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "fork/other")
+    assert builder.stale(published, published / "book" / "notebooks") == []
 
 
 @pytest.mark.parametrize("name", ["owner", "a_b/c", "https://github.com/a/b", "-a/b", "a/b c"])
@@ -264,47 +298,23 @@ def test_bad_repository_is_refused(name, tmp_path):
     assert "x/y" in config.read_text(encoding="utf-8")
 
 
-# --- The set-up cell ---
+@pytest.mark.parametrize("tag", ["v1.0", "2027.1", ""])
+def test_a_release_is_written_and_used(tag, tmp_path):
+    config = tmp_path / "_config.yml"
+    config.write_text('    ntp_release: "v0.1" # a tag\n', encoding="utf-8")
+    cli.set_release(config, tag)
+    assert config.read_text(encoding="utf-8") == f'    ntp_release: "{tag}"\n'
 
 
-def run_setup(monkeypatch, url: str, colab: bool, installed: bool) -> list[list[str]]:
-    """Run the set-up cell and return the commands that it would have run."""
-    commands: list[list[str]] = []
-    have = {"ntp_lite": installed}
-    monkeypatch.setitem(sys.modules, "google.colab", object()) if colab else None
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: have[name] or None)
-
-    def install(command, **options):
-        commands.append(command)
-        have["ntp_lite"] = True
-
-    monkeypatch.setattr(subprocess, "run", install)
-    exec(setup_cell.setup_cell(url, "main"), {})
-    return commands
-
-
-def test_setup_installs_nothing_on_a_reader_s_machine(monkeypatch, capsys):
-    assert run_setup(monkeypatch, "https://github.com/some/one", False, True) == []
-    assert "device:" in capsys.readouterr().out
-
-
-def test_setup_installs_in_colab_and_keeps_torch_and_numpy(monkeypatch):
-    import numpy
-
-    [command] = run_setup(monkeypatch, "https://github.com/some/one", True, False)
-    assert "ntp_lite[chapters] @ git+https://github.com/some/one@main" in command
-    assert f"numpy=={numpy.__version__}" in command
-    assert any(part.startswith(f"torch=={torch.__version__.split('+')[0]}") for part in command)
-
-
-def test_setup_with_the_placeholder_says_what_to_set(monkeypatch):
-    with pytest.raises(SystemExit, match="set REPOSITORY"):
-        run_setup(monkeypatch, "https://github.com/an_owner/name", True, False)
-
-
-def test_setup_without_the_package_says_how_to_install_it(monkeypatch):
-    with pytest.raises(SystemExit, match="pip install"):
-        run_setup(monkeypatch, "https://github.com/some/one", False, False)
+def test_a_bad_release_is_refused(tmp_path):
+    config = tmp_path / "_config.yml"
+    config.write_text('    ntp_release: ""\n', encoding="utf-8")
+    for tag in ('v1"', "a b", "-v"):
+        with pytest.raises(ExportError, match="is not a tag"):
+            cli.set_release(config, tag)
+    config.write_text("title: no such line\n", encoding="utf-8")
+    with pytest.raises(ExportError, match="exactly one line"):
+        cli.set_release(config, "v1.0")
 
 
 # --- The committed notebooks ---
@@ -315,6 +325,9 @@ def test_committed_notebook_is_plain_and_complete(path):
     assert leftovers(path) == []
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.metadata.get("cellView") == "form":
+            assert cell.source.startswith(("# @title ", "%%")), "Colab shows only the title"
     for cell in outputs.checked_cells(notebook):
         assert cell.outputs, f"no stored output for: {cell.source[:60]}"
 
@@ -323,15 +336,10 @@ def test_colab_links_and_notebooks_correspond():
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     repository = config["repository"]
 
-    class Config:
-        html_theme_options = {  # noqa: RUF012
-            "repository_url": repository["url"],
-            "repository_branch": repository["branch"],
-        }
-
+    found = addresses.addresses_of(repository["url"], repository["branch"])
     linked = set()
     for chapter in numbering.read_chapters(ROOT):
-        address = addresses.colab_address(Config, chapter)
+        address = addresses.colab_address(found, chapter)
         owner_and_name = repository["url"].removeprefix("https://github.com/")
         prefix = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/"
         assert address.startswith(prefix)

@@ -128,7 +128,7 @@ def test_context_length_below_one(context_length):
         ([0.0, 1.0, 2.0], ["ids", "integers", "float64"]),
         ([0.0, np.nan, 2.0], ["ids", "integers", "float64"]),
         ([True, False, True], ["ids", "integers", "bool"]),
-        (["a", "b", "c"], ["ids", "integers"]),
+        (["a", "b", "c"], ["ids", "numbers"]),
         ([[0, 1], [1, 0]], ["ids", "1-d", "(2, 2)"]),
         (3, ["ids", "1-d"]),
     ],
@@ -190,11 +190,11 @@ def test_selecting_a_context_that_is_not_there(columns):
 
 @pytest.mark.parametrize(
     "arguments, word",
-    [((4, 5, 0), "support_size"), ((4, 5, 6), "support_size"), ((4, 0, 2), "m=0")],
+    [((4, 5, 0), "support_size"), ((4, 5, 6), "support_size"), ((4, 0, 2), "m is 0")],
 )
 def test_random_labels(arguments, word):
     assert_refused(lambda: ntp.random_soft_labels(*arguments), word, "use")
-    assert_refused(lambda: ntp.random_soft_labels(4, 5, 2, n=9), "n=9", "10")
+    assert_refused(lambda: ntp.random_soft_labels(4, 5, 2, n=9), "n is 9", "10")
 
 
 # ---------------------------------------------------------------- logits

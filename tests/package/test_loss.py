@@ -201,3 +201,87 @@ def test_sparse_logits_are_the_dense_ones():
     L_in = ntp.in_support_logits(labels)
     assert ntp.excess_loss(L_in, labels) == ntp.excess_loss(L_in.toarray(), labels)
     assert ntp.cross_entropy(L_in, labels) != ntp.cross_entropy(2 * L_in, labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.uint8, torch.bool])
+@pytest.mark.parametrize("loss", [ntp.cross_entropy, ntp.excess_loss])
+def test_whole_numbers_in_torch_are_worked_on_in_float64(loss, dtype):
+    """P and pi must not be rounded to whole numbers, which made the loss 0."""
+    labels = ntp.random_soft_labels(3, 5, 2, seed=0)
+    L = np.arange(15).reshape(3, 5) % 2
+    value = loss(torch.tensor(L, dtype=dtype), labels)
+    assert value.dtype == torch.float64
+    assert value.item() == pytest.approx(loss(L.astype(float), labels), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("loss", [ntp.cross_entropy, ntp.excess_loss])
+def test_half_precision_logits_are_summed_in_float32(loss, dtype):
+    labels = ntp.random_soft_labels(50, 300, 3, seed=0)
+    L = torch.tensor(np.random.default_rng(0).normal(size=(50, 300)), dtype=dtype)
+    L.requires_grad_(True)
+    value = loss(L, labels)
+    value.backward()
+    assert value.dtype == torch.float32 and L.grad.dtype == dtype
+    exact = loss(L.detach().double(), labels).item()
+    assert value.item() == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [ntp.cross_entropy, ntp.excess_loss])
+def test_an_evaluation_in_inference_mode_does_not_spoil_later_training(loss):
+    labels = ntp.random_soft_labels(4, 6, 2, seed=0)
+    L = torch.zeros(4, 6, dtype=torch.float64)
+    with torch.inference_mode():
+        loss(L, labels)
+    L.requires_grad_(True)
+    loss(L, labels).backward()
+    assert torch.isfinite(L.grad).all()
+
+
+def test_torch_sparse_logits_are_the_dense_ones_and_keep_their_gradient():
+    labels = ntp.random_soft_labels(4, 6, 2, seed=0)
+    L = torch.tensor(labels.S.toarray(), requires_grad=True)
+    thin = L.to_sparse()
+    assert ntp.cross_entropy(thin, labels) == ntp.cross_entropy(L, labels)
+    ntp.excess_loss(thin, labels).backward()
+    assert L.grad is not None and L.grad.abs().sum() > 0
+
+
+def test_reversed_and_read_only_numpy_logits():
+    labels = ntp.random_soft_labels(4, 6, 2, seed=0)
+    L = np.random.default_rng(0).normal(size=(4, 6))
+    expected = ntp.cross_entropy(L, labels)
+    backwards = np.ascontiguousarray(L[::-1])[::-1]
+    assert ntp.cross_entropy(backwards, labels) == pytest.approx(expected, rel=1e-15)
+    L.setflags(write=False)
+    assert ntp.cross_entropy(L, labels) == expected
+
+
+def test_logits_and_labels_exchanged():
+    labels = ntp.random_soft_labels(4, 6, 2, seed=0)
+    for loss in (ntp.cross_entropy, ntp.excess_loss):
+        with pytest.raises(ValueError, match="labels are no SoftLabels but ndarray"):
+            loss(labels, np.zeros((4, 6)))
+        with pytest.raises(ValueError, match="complex"):
+            loss(torch.zeros(4, 6, dtype=torch.complex64), labels)
+
+
+def test_blocks_add_up_to_the_whole():
+    labels = ntp.random_soft_labels(5, 23, 2, seed=0)
+    rng = np.random.default_rng(0)
+    W, H = torch.tensor(rng.normal(size=(5, 3))), torch.tensor(rng.normal(size=(3, 23)))
+    whole = ntp.excess_loss(W @ H, labels).item()
+    for at_once in (1, 20, 50, 2**20):
+        blocks = loss_module.support_blocks(labels, np.arange(23), "cpu", W.dtype, at_once)
+        assert len(blocks) == -(-23 // max(1, at_once // 5))
+        value = loss_module.FactoredExcess.apply(W, H, blocks)
+        assert value.item() == pytest.approx(whole, rel=1e-13)
+
+
+def test_the_tensors_of_labels_go_when_the_labels_go():
+    labels = ntp.random_soft_labels(5, 23, 2, seed=0)
+    ntp.cross_entropy(np.zeros((5, 23)), labels)
+    assert labels in loss_module._blocks_of
+    before = len(loss_module._blocks_of)
+    del labels
+    assert len(loss_module._blocks_of) == before - 1

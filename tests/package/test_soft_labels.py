@@ -9,6 +9,7 @@ from reference import brute_force_counts, conditional_entropy
 from scipy import sparse
 
 import ntp_lite as ntp
+from ntp_lite.loss import support_block
 
 
 def same_as_brute_force(labels, ids, context_length, V):
@@ -180,9 +181,9 @@ def test_support_classes_do_not_depend_on_the_stored_order_of_rows():
     assert len(set(ntp.SoftLabels.from_counts(N).support_classes)) == 1
 
 
-def test_tensors_hold_the_support(device, dtype):
+def test_a_block_holds_the_support(device, dtype):
     labels = ntp.random_soft_labels(5, 9, 2)
-    rows, columns, P, pi = labels.tensors(device, dtype)
+    _, rows, columns, P, pi = support_block(labels, device, dtype)
     assert P.dtype == pi.dtype == dtype and P.device.type == device
     dense = torch.zeros(5, 9, dtype=dtype, device=device)
     dense[rows, columns] = P
@@ -221,3 +222,147 @@ def test_soft_labels_cannot_be_reassigned():
     labels = ntp.random_soft_labels(5, 9, 2)
     with pytest.raises(AttributeError):
         labels.N = None
+
+
+# ---------------------------------------------------------------- nothing leaks in or out
+
+ATTRIBUTES = ["N", "P", "S", "pi", "entries", "contexts", "support_sizes", "support_classes"]
+
+
+def arrays_of(value):
+    """Every numpy array in an attribute of SoftLabels."""
+    if isinstance(value, sparse.sparray):
+        return [value.data, value.indices, value.indptr]
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+@pytest.mark.parametrize("made", ["from_tokens", "from_counts", "select"])
+def test_what_is_handed_out_cannot_change_the_labels(name, made):
+    labels = ntp.SoftLabels.from_tokens([0, 1, 2, 0, 2, 1, 1, 0, 3], 1, 4)
+    if made == "from_counts":
+        labels = ntp.SoftLabels.from_counts(labels.N, labels.contexts)
+    if made == "select":
+        labels = labels.select([0, 2])
+    before = (labels.N.toarray(), labels.P.toarray(), labels.S.toarray(), labels.pi.copy())
+    for array in arrays_of(getattr(labels, name)):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+        array.copy()[...] = 0
+    for matrix in (labels.P, labels.N, labels.S):
+        matrix.data = np.zeros_like(matrix.data)  # an attribute of this wrapper, not the labels'
+        matrix.indices = matrix.indices[::-1]
+    after = (labels.N.toarray(), labels.P.toarray(), labels.S.toarray(), labels.pi)
+    for one, two in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_pruning_a_copy_of_P_leaves_the_counts():
+    labels = ntp.SoftLabels.from_counts([[3, 1], [1, 0], [0, 2]])
+    P = labels.P.copy()
+    P.data[P.data < 0.5] = 0
+    P.eliminate_zeros()
+    np.testing.assert_array_equal(labels.N.toarray(), [[3, 1], [1, 0], [0, 2]])
+
+
+def test_a_matrix_on_the_support_owns_its_arrays():
+    labels = ntp.SoftLabels.from_counts([[3, 1], [1, 0], [0, 2]])
+    L_in = labels.on_support(np.arange(4.0))
+    L_in.eliminate_zeros()
+    assert L_in.nnz == 3 and labels.N.nnz == 4
+
+
+def unsorted_with_duplicates():
+    data, rows = np.array([1, 2, 3, 4]), np.array([1, 0, 0, 1])
+    return sparse.csc_array((data, rows, np.array([0, 3, 4])), shape=(2, 2))
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_the_given_counts_are_left_as_they_were(read_only):
+    N, contexts = unsorted_with_duplicates(), np.array([[0], [1]])
+    if read_only:  # as from a memory map
+        for array in (N.data, N.indices, N.indptr):
+            array.setflags(write=False)
+    labels = ntp.SoftLabels.from_counts(N, contexts)
+    np.testing.assert_array_equal(labels.N.toarray(), [[5, 0], [1, 4]])
+    assert N.data.tolist() == [1, 2, 3, 4] and N.indices.tolist() == [1, 0, 0, 1]
+    contexts[0] = 9  # still the caller's, and no longer the labels'
+    assert labels.contexts.tolist() == [[0], [1]]
+    if not read_only:
+        N.data[:] = 7
+    np.testing.assert_array_equal(labels.N.toarray(), [[5, 0], [1, 4]])
+
+
+@pytest.mark.parametrize(
+    "values, dtype",
+    [([200, 100], np.uint8), ([2**24, 1], np.float32), ([2 * 10**9, 2 * 10**9], np.int32)],
+)
+def test_duplicates_of_a_narrow_type_are_added_exactly(values, dtype):
+    N = sparse.coo_array((np.array(values, dtype), ([0, 0], [0, 0])), shape=(1, 1))
+    assert ntp.SoftLabels.from_counts(N).N.toarray().tolist() == [[sum(values)]]
+
+
+def test_counts_that_add_up_beyond_int64_are_refused():
+    with pytest.raises(ValueError, match=r"add up to .*, more than 2\^62"):
+        ntp.SoftLabels.from_counts(np.full((2, 1025), 2**52))
+    assert ntp.SoftLabels.from_counts(np.full((2, 500), 2**52)).n == 1000 * 2**52
+
+
+def test_an_entry_stored_too_often_is_refused():
+    N = sparse.coo_array((np.full(3, 2**53), ([0, 0, 0], [0, 0, 0])), shape=(1, 1))
+    with pytest.raises(ValueError, match="too large to be exact"):
+        ntp.SoftLabels.from_counts(N)
+
+
+# ---------------------------------------------------------------- sizes and ids of every kind
+
+KINDS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@pytest.mark.parametrize("make", ["numpy scalar", "0-d array", "0-d tensor"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sizes_of_every_integer_kind_count_the_same(kind, make):
+    """V = 100 and c = 8 make keys of 53 bits: they wrap in the sizes' own type."""
+    ids = np.random.default_rng(0).integers(0, 100, size=400)
+    wrap = {
+        "numpy scalar": lambda x: np.dtype(kind).type(x),
+        "0-d array": lambda x: np.array(x, dtype=kind),
+        "0-d tensor": lambda x: torch.tensor(x, dtype=getattr(torch, kind)),
+    }[make]
+    V, c = wrap(100), wrap(8)
+    labels = ntp.SoftLabels.from_tokens(ids.astype(kind), c, V)
+    assert same_as_brute_force(labels, ids, 8, 100)
+    assert int(V) == 100 and int(c) == 8
+    other = ntp.random_soft_labels(wrap(100), wrap(7), wrap(3), n=wrap(90), seed=wrap(1))
+    same = ntp.random_soft_labels(100, 7, 3, n=90, seed=1)
+    np.testing.assert_array_equal(other.N.toarray(), same.N.toarray())
+
+
+@pytest.mark.parametrize("V", [2**40, 2**62])
+def test_a_huge_vocabulary_with_many_prefixes(V):
+    """rank x V beyond 63 bits: tokens are ranked as well."""
+    assert same_as_brute_force(
+        ntp.SoftLabels.from_tokens([0, V // 2, 1, V // 2, 1], 1, V), [0, V // 2, 1, V // 2, 1], 1, V
+    )
+    ids = (np.random.default_rng(0).integers(0, 50, size=500) * (V // 64)).tolist()
+    for c in (1, 3, 9):
+        assert same_as_brute_force(ntp.SoftLabels.from_tokens(ids, c, V), ids, c, V)
+
+
+def test_many_distinct_hashed_ids_fill_more_than_63_bits():
+    """2^40 x (number of prefixes) > 2^63 with few tokens is out of reach; 2^55 x 2^9 is not."""
+    V = 2**55
+    ids = (np.arange(1200) * 7919 % 1201 * (V // 1300)).tolist()
+    assert same_as_brute_force(ntp.SoftLabels.from_tokens(ids, 2, V), ids, 2, V)
+
+
+def test_masked_ids_and_counts_are_refused():
+    with pytest.raises(ValueError, match="ids has 1 masked"):
+        ntp.SoftLabels.from_tokens(np.ma.array([0, 1, 2, 1], mask=[0, 0, 1, 0]), 1, 3)
+    with pytest.raises(ValueError, match="N has 1 masked"):
+        ntp.SoftLabels.from_counts(np.ma.array([[1, 2]], mask=[[0, 1]]))
+
+
+def test_contexts_may_be_texts():
+    labels = ntp.SoftLabels.from_counts([[1, 2]], contexts=["the cat", "a dog"])
+    assert labels.select([1]).contexts.tolist() == ["a dog"]

@@ -29,7 +29,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-PARTS = ("execution", "site", "bibliography", "api", "theory_map", "export.builder")
+PARTS = ("addresses", "execution", "site", "bibliography", "api", "theory_map", "export.builder")
 
 
 def sources_version(folder: Path = Path(__file__).parent) -> int:

@@ -25,11 +25,12 @@ def configure(app: Sphinx, config: Config) -> None:
 
     An `html_theme_options` there would replace all those that Jupyter Book sets itself.
     """
-    real = addresses(config).real
+    found = addresses(config)
     config.html_theme_options.update(
+        repository_url=found.repository,
         use_fullscreen_button=False,
-        use_repository_button=real,
-        use_issues_button=real,
+        use_repository_button=found.real,
+        use_issues_button=found.real,
         show_toc_level=2,
         navbar_persistent=[],
         pygments_light_style="a11y-light",
@@ -41,8 +42,8 @@ def configure(app: Sphinx, config: Config) -> None:
         "image_light": config.html_logo,
         "alt_text": "",
     }
-    if real and not config.html_baseurl:
-        config.html_baseurl = addresses(config).site
+    if found.real and not config.html_baseurl:
+        config.html_baseurl = found.site
 
 
 def tidy_doctree(app: Sphinx, doctree: nodes.document) -> None:
@@ -81,7 +82,10 @@ def button(label: str, url: str, icon: str, tooltip: str, text: str = "") -> dic
 def add_buttons(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Offer the exported notebook of a chapter: open it in Colab, or download it."""
+    """Offer the exported notebook of a chapter: download it, or open it in Colab.
+
+    Colab opens it from the published repository: there is no such button while there is none.
+    """
     if "header_buttons" not in context or not is_chapter(app.config, page):
         return
     label = "download-notebook-button"
@@ -96,13 +100,11 @@ def add_buttons(
         if group.get("label") == "download-buttons":
             others = [item for item in group["buttons"] if item.get("label") != label]
             group["buttons"] = [download, *others]
-    colab = button(
-        "colab-button",
-        colab_address(app.config, page),
-        "fas fa-rocket",
-        "Open this chapter in Colab",
-    )
-    context["header_buttons"].insert(0, colab)
+    found = addresses(app.config)
+    if found.real:
+        url = colab_address(found, page)
+        colab = button("colab-button", url, "fas fa-rocket", "Open this chapter in Colab")
+        context["header_buttons"].insert(0, colab)
 
 
 def forget_after_warnings(app: Sphinx, error: Exception | None) -> None:

@@ -8,7 +8,7 @@ the site. The resolved document trees are then written as Markdown and code cell
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,18 @@ from sphinx.util.osutil import relative_uri
 
 from ..addresses import addresses, notebook_name
 from ..numbering import is_chapter
-from .cells import TAGS, ChapterWriter, code_cell, dump, name_cells, normalise
+from .cells import TAGS, ChapterWriter, code_cell, dump, name_cells
 from .markdown import ExportError, myst_leftover
 from .outputs import store_outputs
-from .setup_cell import setup_cell
+from .setup_cell import requirements_of, seconds_of, setup_cell
 
 # A one-pixel picture: stands in for a figure, which the exporter numbers but never shows.
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5E"
     "rkJggg=="
 )
+# Settings that set aside where the book is being built.
+CONFIGURED = {"ntp_building_repository": "", "ntp_building_tag": ""}
 
 
 class NotebookBuilder(Builder):
@@ -68,7 +70,7 @@ class NotebookBuilder(Builder):
         if not is_chapter(self.config, docname):
             return
         cells = ChapterWriter(self, docname, doctree).cells
-        cells.insert(1, self.first_cell())  # below the title
+        cells.insert(1, self.first_cell(cells))  # below the title
         for cell in cells:
             leftover = myst_leftover(cell.source)
             if leftover:
@@ -82,10 +84,18 @@ class NotebookBuilder(Builder):
         }
         (Path(self.outdir) / notebook_name(docname)).write_text(dump(notebook), encoding="utf-8")
 
-    def first_cell(self) -> NotebookNode:
-        """Return the set-up cell."""
+    def first_cell(self, cells: list[NotebookNode]) -> NotebookNode:
+        """Return the set-up cell of the notebook with these cells."""
         found = addresses(self.config)
-        return code_cell(setup_cell(found.repository, found.branch), ["hide-input"], {})
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        source = setup_cell(
+            found.repository,
+            found.ref,
+            requirements=requirements_of(code, Path(self.srcdir) / "pyproject.toml"),
+            seconds=seconds_of(text),
+        )
+        return code_cell(source, ["hide-input"], {})
 
     def finish(self) -> None:
         """Do nothing: there are no shared files."""
@@ -125,10 +135,10 @@ def reading_without_execution() -> Iterator[None]:
         reader.read_myst_markdown_notebook = read
 
 
-def build(root: Path, output: Path, work: Path) -> None:
+def build(root: Path, output: Path, work: Path, settings: Mapping[str, str] | None = None) -> None:
     """Read the book in `root` without executing it, and write its notebooks into `output`.
 
-    `work` holds what Sphinx remembers between two exports.
+    `work` holds what Sphinx remembers between two exports; `settings` replace those of _config.yml.
     """
     with reading_without_execution():
         status = build_sphinx(
@@ -143,6 +153,7 @@ def build(root: Path, output: Path, work: Path) -> None:
                 "latex_individualpages": False,
                 "nb_execution_mode": "off",
                 "nb_mime_priority_overrides": [(NotebookBuilder.name, "image/png", 1)],
+                **(settings or {}),
             },
             warningiserror=True,
             keep_going=True,
@@ -179,10 +190,13 @@ def export(root: Path, target: Path, work: Path | None = None, refresh: bool = F
 
 
 def stale(root: Path, target: Path) -> list[str]:
-    """Return the names of the notebooks in `target` that differ from a fresh export."""
+    """Return the names of the notebooks in `target` that differ from a fresh export.
+
+    They are compared with what _config.yml says, wherever the comparison is made.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "build" / "notebooks"
-        build(root, fresh, Path(scratch) / "doctrees")
+        build(root, fresh, Path(scratch) / "doctrees", CONFIGURED)
         names = {path.name for folder in (fresh, target) for path in folder.glob("*.ipynb")}
         return [name for name in sorted(names) if differs(fresh / name, target / name)]
 
@@ -192,8 +206,7 @@ def differs(fresh: Path, committed: Path) -> bool:
     if not fresh.exists() or not committed.exists():
         return True
     store_outputs(fresh, committed, execute=False)
-    texts = [normalise(path.read_text(encoding="utf-8")) for path in (fresh, committed)]
-    return texts[0] != texts[1]
+    return fresh.read_bytes() != committed.read_bytes()
 
 
 def setup(app: Sphinx) -> None:

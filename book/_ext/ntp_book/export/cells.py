@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ HIDDEN_INPUT = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 HIDDEN_OUTPUT = {"hide-output", "hide-cell"}
 # Where builder.py puts a cell's tags while Sphinx reads it, so that no cell is hidden from it.
 TAGS = "export_tags"
+TITLE = "# @title "
 
 
 def code_cell(source: str, tags: Sequence[str], metadata: dict[str, Any]) -> NotebookNode:
@@ -34,18 +34,22 @@ def code_cell(source: str, tags: Sequence[str], metadata: dict[str, Any]) -> Not
     return nbformat.v4.new_code_cell(source, metadata=metadata)
 
 
-def normalise(text: str) -> str:
-    """Replace what a fork's address changes: the set-up cell's address and links to the site."""
-    text = re.sub(r'(REPOSITORY|REF) = \\?"[^"]*"', r"\1", text)
-    text = re.sub(r"https://[\w.-]+\.github\.io/[\w.-]+/book/(\w+)\.html(#[\w.-]+)?", r"\1", text)
-    return re.sub(r"\]\((?:\.\./)?(\w+)\.(?:ipynb|md)\)", r"](\1)", text)
+def titled(source: str, title: str) -> str:
+    """Put a title above the code of a folded cell: it is all that Colab shows of it."""
+    return source if source.startswith("%%") else f"{TITLE}{title}\n{source}"
+
+
+def untitled(source: str) -> str:
+    """Return the code of a folded cell without its title."""
+    first, _, rest = source.partition("\n")
+    return rest if first.startswith(TITLE) else source
 
 
 def name_cells(cells: list[NotebookNode]) -> None:
     """Give each cell an id that depends on its text alone, so that an edit changes few of them."""
     seen: dict[str, int] = {}
     for cell in cells:
-        text = f"{cell.cell_type}\0{normalise(cell.source)}"
+        text = f"{cell.cell_type}\0{cell.source}"
         name = hashlib.sha1(text.encode()).hexdigest()[:12]
         seen[name] = seen.get(name, 0) + 1
         cell["id"] = name if seen[name] == 1 else f"{name}-{seen[name]}"
@@ -64,11 +68,12 @@ class ChapterWriter(BlockWriter):
     """
 
     def __init__(self, builder: Builder, docname: str, doctree: nodes.document) -> None:
-        super().__init__(builder, docname, doctree)
+        super().__init__(builder, docname)
         self.cells: list[NotebookNode] = []
         self.pending: list[str] = []  # Markdown of the cell that is being written
         self.level = 0
         self.folding: str | None = None  # the summary of the folded solution we are in
+        self.solution = ""  # its name, as the title of its cells
         self.write(doctree.children)
         self.flush()
 
@@ -101,7 +106,6 @@ class ChapterWriter(BlockWriter):
         """Begin a cell with a heading."""
         self.flush()
         self.level += 1
-        self.pending += filter(None, [self.anchors(node)])
         self.write(node.children)
         self.level -= 1
 
@@ -123,10 +127,19 @@ class ChapterWriter(BlockWriter):
         if self.folding is not None:
             tags = sorted({*tags, "hide-input"})
         source = next(node.findall(nodes.literal_block)).astext().rstrip("\n")
+        if HIDDEN_INPUT & set(tags):
+            source = titled(source, self.title_of_cell(node))
         self.cells.append(code_cell(source, tags, metadata))
         self.pending += [self.caption(figure) for figure in node.findall(nodes.figure)]
         if self.folding is not None:
             self.flush()
+
+    def title_of_cell(self, node: nodes.container) -> str:
+        """Return what a folded cell is called: the figures that it draws, or its solution."""
+        if self.folding is not None:
+            return self.solution
+        numbers = [self.number(figure, "figure") for figure in node.findall(nodes.figure)]
+        return ", ".join(f"Figure {number}" for number in numbers if number) or "Code"
 
     def write_exercise(self, node: nodes.Element) -> None:
         """Write an exercise below a heading of its own."""
@@ -135,7 +148,6 @@ class ChapterWriter(BlockWriter):
         subtitle = node[0].children[1:] if node.get("nonumber") else node[0].children
         title = self.inlines(subtitle).strip()
         heading = " ".join(filter(None, ["Exercise", number, title]))
-        self.pending += filter(None, [self.anchors(node)])
         self.pending.append(f"{'#' * min(self.level + 1, 6)} {heading}")
         for part in node.children[1:]:
             self.write(part.children)
@@ -145,6 +157,8 @@ class ChapterWriter(BlockWriter):
         """Write a solution: folded text, folded code cells."""
         self.flush()
         self.folding = html_text(self.inlines(node[0].children, links=False))
+        # "Solution to Exercise 7.2", without the exercise's own title.
+        self.solution = node[0].astext().partition(" (")[0]
         for part in node.children[1:]:
             self.write(part.children if isinstance(part, nodes.section) else [part])
         if self.pending:

@@ -15,22 +15,33 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..addresses import GITHUB
 from ..execution import TREE
 from .builder import export, stale
 from .markdown import ExportError
+
+
+def replace_line(config: Path, line: str, value: str) -> None:
+    """Replace the value in the one line of `_config.yml` that begins with `line`."""
+    text = config.read_text(encoding="utf-8")
+    text, found = re.subn(rf"(?m)^( *{re.escape(line)}).*$", lambda m: m[1] + value, text)
+    if found != 1:
+        raise ExportError(f"{config.name} must hold exactly one line that begins with `{line}`.")
+    config.write_text(text, encoding="utf-8")
 
 
 def set_repository(config: Path, name: str) -> None:
     """Write the GitHub repository `owner/name` into `_config.yml`, the one place that holds it."""
     if not re.fullmatch(r"[A-Za-z0-9](?:-?[A-Za-z0-9])*/[\w.-]+", name):
         raise ExportError(f"{name!r} is not a GitHub repository; write REPOSITORY=owner/name.")
-    text = config.read_text(encoding="utf-8")
-    text, found = re.subn(r"(?m)^(  url: https://github\.com/).+$", rf"\g<1>{name}", text)
-    if found != 1:
-        raise ExportError(
-            f"{config.name} must hold one line `  url: https://github.com/owner/name`."
-        )
-    config.write_text(text, encoding="utf-8")
+    replace_line(config, f"url: {GITHUB}", name)
+
+
+def set_release(config: Path, tag: str) -> None:
+    """Write the release's tag into `_config.yml`, "" for none: notebooks install it in Colab."""
+    if not re.fullmatch(r"(?:\w[\w.+-]*)?", tag):
+        raise ExportError(f"{tag!r} is not a tag; write RELEASE=v1.0, or RELEASE=none.")
+    replace_line(config, "ntp_release:", f' "{tag}"')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--repository", metavar="OWNER/NAME", help="write this into _config.yml first"
+    )
+    options.add_argument(
+        "--release",
+        metavar="TAG",
+        help="write this tag into _config.yml first; none: the notebooks follow the branch",
     )
     return options
 
@@ -65,6 +81,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = TREE) -> int:
     try:
         if options.repository:
             set_repository(root / "_config.yml", options.repository)
+        if options.release:
+            tag = "" if options.release == "none" else options.release
+            set_release(root / "_config.yml", tag)
         if options.check:
             return check(root)
         paths = export(root, target, root / "_build" / ".doctrees-notebooks", options.refresh)

@@ -17,8 +17,7 @@ from docutils import nodes
 from sphinx.builders import Builder
 from sphinx.errors import SphinxError
 
-from ..addresses import addresses, notebook_name
-from ..numbering import is_chapter
+from ..addresses import addresses
 
 # What only Sphinx understands: directives and roles.
 MYST = re.compile(r"(?m)^\s*(?:```+|:::+)\{|\{[a-z]+(?::[a-z]+)*\}`")
@@ -77,14 +76,13 @@ def longest_run(character: str, text: str) -> int:
 class InlineWriter:
     """Write what stands within a paragraph."""
 
-    def __init__(self, builder: Builder, docname: str, doctree: nodes.document) -> None:
+    def __init__(self, builder: Builder, docname: str) -> None:
         self.builder = builder
         self.docname = docname
         self.env = builder.env
         self.in_table = False
         self.one_line = 0  # > 0: display mathematics must stay on one line
         self.attachments: dict[str, dict[str, str]] = {}
-        self.linked = linked_ids(doctree)
 
     def error(self, message: str) -> ExportError:
         """Return an error that names the page."""
@@ -103,12 +101,9 @@ class InlineWriter:
         """Write inline nodes one after the other; without links only their texts."""
         out = ""
         for node in children:
-            if isinstance(node, nodes.Text):
-                text = self.text(node)
-                # After a literal "]" a "(" would make a link.
-                out += f"\\{text}" if text.startswith("(") and out.endswith("]") else text
-            elif node.tagname not in IGNORED:
-                out += self.inline(node, links)
+            part = self.text(node) if isinstance(node, nodes.Text) else self.inline(node, links)
+            # After a literal "]" a "(" would make a link.
+            out += f"\\{part}" if part.startswith("(") and out.endswith("]") else part
         return out
 
     def text(self, node: nodes.Text) -> str:
@@ -117,7 +112,9 @@ class InlineWriter:
         return text.replace("|", r"\|") if self.in_table else text
 
     def inline(self, node: nodes.Element, links: bool) -> str:
-        """Write one inline node."""
+        """Write one inline node; "" for those that show nothing."""
+        if node.tagname in IGNORED:
+            return ""
         if isinstance(node, nodes.reference) and not links:
             return self.inlines(node.children)
         method: Callable[[Any], str] | None = getattr(self, f"inline_{type(node).__name__}", None)
@@ -170,30 +167,28 @@ class InlineWriter:
         return f"<sup>[{node.astext()}]</sup>"
 
     def inline_reference(self, node: nodes.Element) -> str:
-        """Write a link."""
+        """Write a link; where the book's site has no address, its text alone."""
         text = self.inlines(node.children)
         uri = f"#{node['refid']}" if node.get("refid") else node.get("refuri", "")
-        if "://" in uri or uri.startswith(("#", "mailto:")):
-            return f"[{text}]({uri})"
-        return f"[{text}]({self.site(uri)})"
+        if "://" not in uri and not uri.startswith("mailto:"):
+            uri = self.on_the_site(uri)
+        return f"[{text}]({uri})" if uri else text
 
     inline_number_reference = inline_reference
 
-    def site(self, uri: str) -> str:
-        """Return the address of another page: on the published site, else in this repository."""
-        page, _, anchor = uri.partition("#")
-        docname = str(Path(self.docname).parent / page) if page else self.docname
-        docname = re.sub(r"\.html$", "", docname)
-        found = addresses(self.builder.config)
-        if found.real:
-            return f"{found.site}{docname}.html{'#' + anchor if anchor else ''}"
-        if is_chapter(self.builder.config, docname):
-            return notebook_name(docname)
-        return f"../{Path(docname).name}.md"
+    def on_the_site(self, uri: str) -> str:
+        """Return the published address of a page's link to the book, "" while there is none.
 
-    def anchors(self, node: nodes.Element) -> str:
-        """Return targets for links within this notebook, where there are any."""
-        return "".join(f'<a id="{i}"></a>' for i in node["ids"] if i in self.linked)
+        Links to places in a notebook do nothing in Colab, so these lead to the site, too.
+        """
+        found = addresses(self.builder.config)
+        if not found.real:
+            return ""
+        page, hash_mark, anchor = uri.partition("#")
+        docname = self.docname
+        if page:
+            docname = (Path(self.docname).parent / page.removesuffix(".html")).as_posix()
+        return f"{found.site}{docname}.html{hash_mark}{anchor}"
 
     def number(self, node: nodes.Element, kind: str) -> str:
         """Return the number of a figure, table, theorem, exercise or equation; "" without one."""
@@ -291,10 +286,10 @@ class BlockWriter(InlineWriter):
         tex = node.astext().strip()
         tag = rf" \tag{{{number}}}" if number else ""
         if not self.one_line:
-            return paragraphs(self.anchors(node), f"$$\n{tex}{tag}\n$$")
+            return f"$$\n{tex}{tag}\n$$"
         if re.search(r"(?<!\\)%", tex):
             raise self.error(f"a TeX comment in {tex[:40]!r}: remove it.")
-        return paragraphs(self.anchors(node), f"$$ {' '.join(tex.split())}{tag} $$")
+        return f"$$ {' '.join(tex.split())}{tag} $$"
 
     def inline_math_block(self, node: nodes.Element) -> str:
         """Write displayed mathematics that stands within a paragraph."""
@@ -320,7 +315,7 @@ class BlockWriter(InlineWriter):
         if isinstance(node[0], nodes.title):
             number = self.number(node, "table")
             caption = f"**Table {number}.** {self.inlines(node[0].children)}"
-        return paragraphs(self.anchors(node), caption, "\n".join(rows))
+        return paragraphs(caption, "\n".join(rows))
 
     def block_figure(self, node: nodes.Element) -> str:
         """Write a picture with its caption."""
@@ -346,7 +341,7 @@ class BlockWriter(InlineWriter):
         label = f"**Figure {number}.** " if number else ""
         texts = [self.inlines(c.children) for c in figure.findall(nodes.caption)]
         legends = [self.blocks(c.children) for c in figure.findall(nodes.legend)]
-        return paragraphs(self.anchors(figure), label + " ".join(texts), *legends)
+        return paragraphs(label + " ".join(texts), *legends)
 
     def theorem(self, node: nodes.Element) -> str:
         """Write a theorem, lemma, definition or the like as a quotation."""
@@ -355,7 +350,7 @@ class BlockWriter(InlineWriter):
             title = self.inlines(node[0].children).strip()
             heading = " ".join(filter(None, [node["realtype"].title(), number, title]))
             body = paragraphs(*(self.blocks(child.children) for child in node.children[1:]))
-        return paragraphs(self.anchors(node), quote(f"**{heading}.**\n\n{body}"))
+        return quote(f"**{heading}.**\n\n{body}")
 
     def block_proof_node(self, node: nodes.Element) -> str:
         """Write a proof."""
@@ -365,11 +360,12 @@ class BlockWriter(InlineWriter):
     def block_admonition(self, node: nodes.Element) -> str:
         """Write a box as a quotation, a box that opens as a folded section."""
         children = list(node.children)
+        is_folded = "dropdown" in node["classes"]
         if children and isinstance(children[0], nodes.title):
-            title = self.inlines(children.pop(0).children)
+            title = self.inlines(children.pop(0).children, links=not is_folded)
         else:
             title = {"seealso": "See also"}.get(node.tagname, node.tagname.title())
-        if "dropdown" in node["classes"]:
+        if is_folded:
             return fold(html_text(title), self.blocks(children))
         with self.lines_joined():
             body = self.blocks(children)
@@ -379,13 +375,3 @@ class BlockWriter(InlineWriter):
         """Write a footnote."""
         label, *rest = node.children
         return f"<sup>[{label.astext()}]</sup> {self.blocks(rest)}"
-
-
-def linked_ids(doctree: nodes.document) -> set[str]:
-    """Return the ids to which the page itself has a link."""
-    found = set()
-    for node in doctree.findall(nodes.reference):
-        uri = f"#{node['refid']}" if node.get("refid") else node.get("refuri", "")
-        if uri.startswith("#"):
-            found.add(uri[1:])
-    return found

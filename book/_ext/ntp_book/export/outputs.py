@@ -17,15 +17,15 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from ..execution import ExecutionError, kernel_python, refuse_foreign_package
-from .cells import dump
+from .cells import dump, untitled
 from .markdown import ExportError
 
 CHECKED = "nbval-check-output"
 
 
 def code_of(notebook: NotebookNode) -> list[str]:
-    """Return the code of a notebook but for the set-up cell, which only names an address."""
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"][1:]
+    """Return the code of a notebook but for the set-up cell and the titles of folded cells."""
+    return [untitled(cell.source) for cell in notebook.cells if cell.cell_type == "code"][1:]
 
 
 def checked_cells(notebook: NotebookNode) -> list[NotebookNode]:
