@@ -82,6 +82,57 @@ def test_nuclear_norm_is_convex():
     assert np.linalg.matrix_rank((E + F) / 2) > (np.linalg.matrix_rank(E) + 1) / 2
 
 
+def three_squares(W, H):
+    U, s, Vt = np.linalg.svd(W @ H, full_matrices=False)
+    rank = int((s > 1e-9 * max(s[0], 1)).sum())
+    U, R = U[:, :rank], Vt[:rank].T
+    parts = W.T @ U - H @ R, W - U @ (U.T @ W), H - (H @ R) @ R.T
+    return [float((part**2).sum()) / 2 for part in parts]
+
+
+@pytest.mark.parametrize("mutation", ["", "first only", "without the last", "not halved"])
+def test_surplus_is_three_squares(mutation):
+    """Theorem label: thm-nuclear-norm-factors
+
+    Random splits of every width and shape, rank-deficient, wide and zero among them. Mutations:
+    squares left out, or not halved.
+    """
+    rng = np.random.default_rng(6)
+    holds = True
+    for _ in range(200):
+        V, m, d = rng.integers(1, 7, size=3)
+        W, H = rng.normal(size=(V, d)), rng.normal(size=(d, m))
+        W[:, rng.random(d) < 0.3] = 0
+        H[rng.random(d) < 0.3] = 0
+        first, second, third = three_squares(W, H)
+        total = {
+            "": first + second + third,
+            "first only": first,
+            "without the last": first + second,
+            "not halved": 2 * (first + second + third),
+        }[mutation]
+        holds &= bool(np.isclose(energy(W, H) - nuclear(W @ H), total, atol=1e-9))
+    assert holds is (mutation == "")
+
+
+@pytest.mark.parametrize("mutation", ["", "first order"])
+def test_small_surplus_means_nearly_balanced(split, mutation):
+    """Exercise label: ex-nuclear-norm-surplus
+
+    Mutation: the surplus in place of its square root.
+    """
+    holds = True
+    for size in (1e-5, 1e-3, 0.1, 1.0):
+        W, H = balanced_factors(split[0] @ split[1], d=6)
+        M = np.eye(6) + size * np.random.default_rng(1).normal(size=(6, 6))
+        W, H = W @ M, np.linalg.solve(M, H)
+        surplus = 2 * sum(three_squares(W, H))
+        bound = surplus if mutation else np.sqrt(surplus)
+        bound *= np.linalg.norm(W, 2) + np.linalg.norm(H, 2)
+        holds &= bool(np.linalg.norm(W.T @ W - H @ H.T) <= bound)
+    assert holds is (mutation == "")
+
+
 def test_hand_example():
     """Theorem label: thm-nuclear-norm-factors
 
@@ -159,18 +210,6 @@ def test_balanced_means_rotated_svd_factors(split):
         assert np.allclose(W_new @ H_new, L) is holds
         assert bool(np.isclose(energy(W_new, H_new), nuclear(L))) is holds
         assert np.allclose(W_new.T @ W_new, H_new @ H_new.T)
-
-
-def test_one_square_root():
-    """Theorem label: lem-nuclear-norm-root
-
-    Without "positive semi-definite" it is false: diag(1, -2) is another root of diag(1, 4).
-    """
-    A = np.random.default_rng(0).normal(size=(5, 5))
-    X = A @ A.T
-    values, vectors = np.linalg.eigh(X @ X)
-    assert np.allclose((vectors * np.sqrt(values)) @ vectors.T, X, atol=1e-6)
-    assert np.allclose(np.diag([1.0, -2.0]) @ np.diag([1.0, -2.0]), np.diag([1.0, 4.0]))
 
 
 @pytest.mark.parametrize("ratio", [1.0, 2.0])
