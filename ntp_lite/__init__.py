@@ -21,7 +21,6 @@ from .geometry import CollapseResult, Factors, Orthants, cosine_similarity, orth
 from .geometry import support_collapse, word_context_factors
 from .models import UFM, Model, Transformer, TransformerConfig
 from .metrics import standard_metrics
-from .status import Status
 from .optimizers import OPTIMIZERS, Optimizer
 from .config import TrainConfig
 from ._checkpoint import Checkpoint, load
