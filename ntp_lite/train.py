@@ -189,6 +189,11 @@ class Trainer:
         self.loss, self.excess = self.objective.loss_and_gradients(self.steps_done)
         return self.loss
 
+    @property
+    def block_columns(self) -> int:
+        """How many contexts have logits at the same time."""
+        return self.objective.batches.block_columns
+
     def _require_finite(self, loss: float) -> None:
         if math.isfinite(loss):
             return
