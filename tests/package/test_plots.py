@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import sys
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_hex
+from scipy import sparse
 
+import ntp_lite as ntp
 from ntp_lite import plots
 
 
@@ -106,3 +114,92 @@ def test_no_series_is_dropped(ax, draw):
         assert "8" in str(error)
     else:
         assert len(ax.lines) == 10
+
+
+KINDS = {
+    "scipy": sparse.csc_array,
+    "sparse tensor": lambda A: torch.tensor(A).to_sparse(),
+    "gradient": lambda A: torch.tensor(A, requires_grad=True),
+    "half": lambda A: torch.tensor(A, dtype=torch.bfloat16),
+    "list": np.ndarray.tolist,
+    "reversed": lambda A: A[::-1, ::-1][::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_matrix_is_drawn(ax, kind):
+    whole = np.round(MATRIX * 4)  # numbers that half precision holds
+    given = KINDS[kind](whole)
+    plots.heat_map(ax, given, colorbar=False)
+    drawn = np.asarray(ax.collections[0].get_array()).reshape(4, 7)
+    np.testing.assert_array_equal(drawn, whole)
+    plots.spectrum(ax, {"A": given})
+    values = np.linalg.svd(whole, compute_uv=False)
+    np.testing.assert_allclose(ax.lines[-1].get_ydata(), values)
+    if kind != "list":
+        plots.curves(ax, given[0], {"row": given[1]}, logx=False, logy=False)
+        np.testing.assert_array_equal(ax.lines[-1].get_ydata(), whole[1])
+
+
+def test_what_the_package_returns_is_drawn(ax):
+    labels = ntp.random_soft_labels(6, 9, 2)
+    inside = ntp.in_support_logits(labels)
+    plots.heat_map(ax, inside, rows=np.arange(6).astype(str), columns=tuple("abcdefghi"))
+    drawn = np.asarray(ax.collections[0].get_array()).reshape(6, 9)
+    np.testing.assert_array_equal(drawn, inside.toarray())
+    plots.spectrum(ax, {"L_in": inside, "model": ntp.UFM(6, 9, 3).logits()})
+
+
+def test_matrices_without_numbers_are_refused(ax):
+    with pytest.raises(ValueError, match="L has entries that are NaN"):
+        plots.spectrum(ax, {"L": [[np.nan, 1.0]]})
+    with pytest.raises(ValueError, match="A is no array of numbers"):
+        plots.heat_map(ax, [["a", "b"]])
+
+
+def in_the_only_font(monkeypatch):
+    """A machine with nothing but matplotlib's own font."""
+    from matplotlib import font_manager
+
+    own = [f for f in font_manager.fontManager.ttflist if f.name == "DejaVu Sans"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+
+
+def test_letters_that_no_font_has_are_warned_of_once(ax, monkeypatch):
+    in_the_only_font(monkeypatch)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        plots.heat_map(ax, np.eye(2), rows=["猫", "犬 a"], columns=["é", "b"], title="狐")
+        ax.figure.canvas.draw()
+    assert [str(w.message)[:41] for w in caught] == ["No installed font has 3 of the letters, s"]
+    assert "'犬狐猫'" in str(caught[0].message)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["□", "□ a"]
+    assert ax.get_title() == "□"
+
+
+def test_a_font_that_has_the_letters_is_used(ax, monkeypatch):
+    """Stand-in: a second font is installed, and it has the one letter that the first lacks."""
+    from matplotlib import font_manager
+
+    in_the_only_font(monkeypatch)
+    second = dataclasses.replace(font_manager.fontManager.ttflist[0], name="Noto Sans CJK JP")
+    font_manager.fontManager.ttflist.append(second)
+    lacking = plots._lacking
+
+    def with_a_second_font(letters, family):
+        left = letters.replace("猫", "") if family == second.name else letters
+        return lacking(left, None)
+
+    monkeypatch.setattr(plots, "_lacking", with_a_second_font)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the stand-in has no glyph at all
+        plots.heat_map(ax, np.eye(2), rows=["猫", "b"], columns=["é", "ä"])
+    for tick in (*ax.get_yticklabels(), *ax.get_xticklabels()):
+        assert tick.get_fontfamily()[-1] == "Noto Sans CJK JP"
+    assert ax.get_yticklabels()[0].get_text() == "猫"
+
+
+def test_importing_the_package_imports_no_seaborn():
+    code = "import sys, ntp_lite.plots; sys.exit('seaborn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
