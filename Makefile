@@ -6,6 +6,9 @@
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
+# The book's extensions are a package of their own, for the exporter and the problem sets.
+WITH_BOOK := PYTHONPATH="book/_ext$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN)
+EXPORT := $(WITH_BOOK) -m ntp_book.export
 PORT ?= 8000
 # The versions that the book was built with come first.
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3 python3.14 python
@@ -29,41 +32,45 @@ $(STAMP): pyproject.toml constraints.txt
 # threads that wait for each other take twice the time.
 book: $(STAMP)  ## execute every chapter, build the site into _build/html
 	@export OMP_NUM_THREADS=1; status=0; \
-	$(RUN) book/_ext/notebook_export.py & \
+	$(EXPORT) & \
 	.venv/bin/jupyter-book build . -W -n --keep-going --quiet || status=1; \
 	wait $$! || status=1; \
 	exit $$status
 	@rm -rf _build/html/notebooks && cp -R book/notebooks _build/html/notebooks
 	@echo "The book is at $$(pwd)/_build/html/index.html"
 
+# pytest itself says how much ran, and fails where nothing did.
 test: $(STAMP)  ## run the unit tests, then execute every chapter's notebook
-	@mkdir -p _build
 	@status=0; \
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile \
-	  --junitxml=_build/unit-tests.xml tests || status=1; \
+	echo "== unit tests"; \
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile tests || status=1; \
+	echo "== notebook cells"; \
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
-	  --junitxml=_build/notebook-cells.xml book/notebooks || status=1; \
-	$(RUN) tools/test_summary.py _build/unit-tests.xml _build/notebook-cells.xml || status=1; \
+	  book/notebooks || status=1; \
 	exit $$status
 
-# REPOSITORY=owner/name first writes the address into _config.yml; REFRESH=1 accepts new numbers.
+# REPOSITORY=owner/name and RELEASE=tag (or none) first write into _config.yml; REFRESH=1 accepts new
+# numbers.
 notebooks: $(STAMP)  ## export the chapters to book/notebooks (REPOSITORY=owner/name, REFRESH=1)
-	@$(RUN) book/_ext/notebook_export.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
-	  $(if $(REFRESH),--refresh)
+	@$(EXPORT) $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
+	  $(if $(RELEASE),--release "$(RELEASE)") $(if $(REFRESH),--refresh)
 
 assignments: $(STAMP)  ## release the problem sets of one class (SEED=2027)
-	@$(RUN) tools/assignments.py \
+	@$(WITH_BOOK) -m teaching.release \
 	  --seed $(or $(SEED),$(error say which class: make assignments SEED=2027))
 
-# JOBS=n submissions at a time; SANDBOX=no grades without bubblewrap.
-grade: $(STAMP)  ## grade notebooks (SUBMISSIONS=folder SET=1 SEED=2027 OUT=folder)
-	@$(RUN) tools/grade.py "$(SUBMISSIONS)" \
+# ROSTER=table of names and numbers; DUE="2027-03-01 23:59" takes points off late submissions
+# (LATE=10 per cent a day); JOBS=n submissions at a time; SANDBOX=no grades without bubblewrap.
+grade: $(STAMP)  ## grade notebooks (SUBMISSIONS=folder SET=1 SEED=2027 OUT=folder ROSTER=table)
+	@$(WITH_BOOK) -m teaching.grader "$(SUBMISSIONS)" \
 	  $(if $(SET),--set "$(SET)") $(if $(SEED),--seed "$(SEED)") \
 	  $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs "$(JOBS)") \
+	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DUE),--due "$(DUE)") \
+	  $(if $(LATE),--late-percent "$(LATE)") \
 	  $(if $(filter no,$(SANDBOX)),--no-sandbox) || [ $$? -eq 1 ] # 1: finished, some files unreadable
 
 check-notebooks: $(STAMP)  ## fail if a notebook differs from a fresh export
-	@$(RUN) book/_ext/notebook_export.py --check
+	@$(EXPORT) --check
 
 lint: $(STAMP)  ## ruff, mypy and codespell
 	@$(RUN) -m ruff check .

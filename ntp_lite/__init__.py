@@ -16,11 +16,14 @@ from .certificate import (
     certify_ridge,
 )
 from .margin import MarginProgress, MaxMarginResult, ProxyBounds, proxy_bounds, solve_max_margin
+from .complementarity import StrictComplementarity, strict_complementarity
 from .path import RidgeProgress, RidgeResult, ridge_max, ridge_path, solve_ridge
+from .efficiency import NormEfficiency, norm_efficiency
 from .geometry import CollapseResult, Factors, Orthants, cosine_similarity, orthants, seriation
 from .geometry import support_collapse, word_context_factors
 from .models import UFM, Model, Transformer, TransformerConfig
-from .metrics import standard_metrics
+from .metrics import CollapseTest, NeuralCollapse, collapse_test, gradient_bottleneck
+from .metrics import neural_collapse, soft_self_duality, stable_rank, standard_metrics
 from .optimizers import OPTIMIZERS, Optimizer
 from .config import TrainConfig
 from ._checkpoint import Checkpoint, load

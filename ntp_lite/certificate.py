@@ -73,7 +73,7 @@ class MarginCertificate(Certificate):
     violation: float
 
 
-@np.errstate(under="ignore")
+@np.errstate(under="ignore", over="ignore", invalid="ignore")  # |L|_* itself may be infinite
 def certify_ridge(
     L: ArrayLike, labels: SoftLabels, ridge: float | None = None, center: bool = False
 ) -> RidgeCertificate:
@@ -153,9 +153,16 @@ class RidgeBounds(NamedTuple):
     norm: float
 
 
-def ridge_bounds(logits: Matrix, labels: SoftLabels, ridge: float | None) -> RidgeBounds:
-    """`certify_ridge` for finite logits of the right shape, without the gain of centring."""
+def ridge_bounds(
+    logits: Matrix, labels: SoftLabels, ridge: float | None, repeats: Matrix | float = 1.0
+) -> RidgeBounds:
+    """`certify_ridge` for finite logits of the right shape, without the gain of centring.
+
+    repeats : (V, 1), how many equal tokens each row stands for; only rows off every support may
+        stand for several.
+    """
     pi, on = labels.pi, labels.entries
+    root = np.sqrt(repeats)  # weighted by it, merged rows have the norms of all that they stand for
     highest = logits.max(axis=0)
     Q = np.exp(logits - highest)  # to be normalised; off the support only
     Q[on] = 0.0
@@ -164,19 +171,21 @@ def ridge_bounds(logits: Matrix, labels: SoftLabels, ridge: float | None) -> Rid
     counts = labels.N.data.astype(np.longdouble)
     log_P = np.log(counts / labels.support_sums(counts)[on[1]])
     logits_on = logits[on].astype(np.longdouble) - highest[on[1]]
-    total = labels.support_sums(np.exp(logits_on)) + Q.sum(axis=0)
+    total = labels.support_sums(np.exp(logits_on)) + (repeats * Q).sum(axis=0)
     x = logits_on - np.log(total)[on[1]] - log_P
     change = np.expm1(x)  # Q/P - 1
     weight = counts / labels.n  # pi_j P[z,j]
     Q /= total.astype(np.float64)
     G = -Q * pi
     G[on] = -weight * change
-    norm, operator_norm = nuclear_norm(logits), spectral_norm(G)
+    norm, operator_norm = nuclear_norm(root * logits), spectral_norm(root * G)
     level = operator_norm if ridge is None else ridge
     theta = 1.0 if operator_norm <= level else level / operator_norm
-    primal = float((weight * (change - x)).sum() + Q.sum(axis=0) @ pi) + level * norm
-    inner, bound = float((G * logits).sum()), operator_norm * norm
-    dual = _dual_value(theta, Q, change, weight, log_P, pi)
+    off_mass = (repeats * Q).sum(axis=0) @ pi
+    primal = float((weight * (change - x)).sum() + off_mass) + level * norm
+    inner, bound = float((repeats * G * logits).sum()), operator_norm * norm
+    off_entropy = float((repeats * entr(theta * Q)).sum(axis=0) @ pi)
+    dual = off_entropy - _entropy_lost_on_support(theta, change, weight, log_P)
     # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
     gap = max(primal - dual if theta < 1 else level * norm - inner, 0.0)
     # Q = P is feasible as well: its entropy, the floor, may be the better bound.
@@ -185,19 +194,16 @@ def ridge_bounds(logits: Matrix, labels: SoftLabels, ridge: float | None) -> Rid
     return RidgeBounds(primal, dual, gap, level, operator_norm, alignment, norm)
 
 
-def _dual_value(
+def _entropy_lost_on_support(
     theta: float,
-    Q: Matrix,
     change: NDArray[np.longdouble],
     weight: NDArray[np.longdouble],
     log_P: NDArray[np.longdouble],
-    pi: Matrix,
 ) -> float:
-    """H(Q_theta) - Hc, with Q_theta = P (1 + y) on the support and theta Q off it."""
+    """Hc minus the support's part of H(Q_theta), with Q_theta = P (1 + y) there."""
     y = theta * change
     log_ratio = np.log1p(np.maximum(y, np.finfo(y.dtype).epsneg - 1))  # finite where Q underflows
-    on_support = weight * (y * log_P + (1 + y) * log_ratio)
-    return float(entr(theta * Q).sum(axis=0) @ pi - on_support.sum())
+    return float((weight * (y * log_P + (1 + y) * log_ratio)).sum())
 
 
 def margin_certificate(L: Matrix, dual: Matrix, mask: Mask) -> MarginCertificate:

@@ -24,7 +24,9 @@ class CollapseResult(NamedTuple):
     """Within-class over total variability, 0 = collapsed; NaN where no class has two members.
 
     For classes of contexts with one next token (k = 1, neural collapse) and with several (k >= 2).
-    `permuted_*`: the same after the classes were dealt out at random, sizes kept.
+    `permuted_*`: the same after the classes were dealt out at random, sizes kept; `movable_*`: how
+    many contexts such a shuffle can give another class. Where there are few, the baseline says
+    little (`collapse_test` gives the smallest p value that any X could have).
     """
 
     one_token: float
@@ -32,6 +34,8 @@ class CollapseResult(NamedTuple):
     permuted_one_token: float
     permuted_several_tokens: float
     message: str
+    movable_one_token: int = 0
+    movable_several_tokens: int = 0
 
 
 class Orthants(NamedTuple):
@@ -105,14 +109,17 @@ def support_collapse(X: ArrayLike, labels: SoftLabels, seed: int = 0) -> Collaps
     rng = np.random.default_rng(as_size(seed, "seed", minimum=0))
     values: list[float] = []
     missing: list[str] = []
+    movable: list[int] = []
     for name, several in (("k = 1", False), ("k >= 2", True)):
         chosen = shared & ((labels.support_sizes > 1) == several)
         if not chosen.any():
             missing.append(name)
+        several_classes = len(np.unique(classes[chosen])) > 1
+        movable.append(int(chosen.sum()) if several_classes else 0)
         for groups in (classes[chosen], rng.permutation(classes[chosen])):
             values.append(_within_over_total(columns[chosen], groups))
     message = f"no class with two members for {' and '.join(missing)}" if missing else ""
-    return CollapseResult(values[0], values[2], values[1], values[3], message)
+    return CollapseResult(values[0], values[2], values[1], values[3], message, *movable)
 
 
 def orthants(L: ArrayLike, n_concepts: int, tol: float = 1e-8) -> Orthants:

@@ -193,7 +193,7 @@ def proxy_bounds(labels: Support, result: MaxMarginResult | None = None) -> Prox
     if own.primal == 0:
         return ProxyBounds(0.0, 0.0, True)
     dual, primal = max(own.dual, best.dual), min(own.primal, best.primal)
-    upper = own.primal / dual - 1 if dual > 0 else np.inf
+    upper = max(own.primal / dual - 1, 0.0) if dual > 0 else np.inf
     return ProxyBounds(own.primal / primal - 1, upper, own.relative_gap < 1e-9)
 
 

@@ -70,14 +70,14 @@ def check_model(model: Any, labels: SoftLabels) -> None:
 
 def _two_contexts(labels: SoftLabels) -> Tensor:
     """The contexts with the least and the largest token id."""
-    contexts = _whole_numbers(np.asarray(labels.contexts))
-    if contexts.ndim != 2 or contexts.dtype.kind != "i":
+    contexts = np.asarray(labels.contexts)
+    if contexts.ndim != 2 or contexts.dtype.kind not in "iu":
         raise ValueError(
             f"labels.contexts is {contexts.dtype} {contexts.shape}; a model that reads tokens "
             "needs token ids (m, context_length)."
         )
     extremes = [contexts.min(axis=1).argmin(), contexts.max(axis=1).argmax()]
-    return torch.as_tensor(contexts[extremes])
+    return torch.as_tensor(contexts[extremes].astype(np.int64))
 
 
 @torch.no_grad()

@@ -125,6 +125,7 @@ class Trainer:
         config: TrainConfig | None = None,
         metrics: Metrics | None = None,
     ) -> None:
+        check_model(model, labels)
         self.config = config or TrainConfig()
         self.labels = labels
         self.metrics = dict(metrics or {})
@@ -132,7 +133,11 @@ class Trainer:
         self.device = self.processes.device
         dtype = None if self.config.dtype is None else getattr(torch, self.config.dtype)
         self.model: Any = model.to(self.device, dtype)
-        check_model(model, labels)
+        if self.model.W.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"The model is in {self.model.W.dtype}; train in float32 or float64, with "
+                "TrainConfig(dtype='float32')."
+            )
         if self.processes.count > 1:
             texts = {name: str(value) for name, value in self.identity.items()}
             self.processes.require_equal(config=str(self.config), **texts)
@@ -384,6 +389,8 @@ def _message(
         return f"interrupted after step {steps}{remedy}"
     gap = f"the certified relative gap is {certificate.relative_gap:.2g}" if certificate else ""
     if status is Status.CONVERGED:
+        if certificate and certificate.relative_gap > (config.tol or 0):
+            gap = "the optimum is L = 0, for every token follows every context equally often"
         return f"converged in {steps} steps: {gap}, tol {config.tol:g}"
     if status is Status.STALLED:
         remedy = "" if config.dtype == "float64" else "; dtype='float64' may go further"

@@ -108,6 +108,18 @@ def operator_norm(G):
     return float(np.linalg.svd(G, compute_uv=False)[0])
 
 
+def polar(A):
+    """U R' of the singular value decomposition, without the null vectors."""
+    U, s, Rt = np.linalg.svd(A, full_matrices=False)
+    kept = s > 1e-10
+    return U[:, kept] @ Rt[kept]
+
+
+def positive_off_support(S, centred=True):
+    """The largest entry of U R' off the support: the test whether the proxy is optimal."""
+    return polar(S - S.mean(axis=0) * centred)[S == 0].max(initial=-np.inf)
+
+
 def conditional_entropy(Q, pi):
     return float(-(np.where(Q > 0, Q * np.log(np.where(Q > 0, Q, 1)), 0) * pi).sum())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from chapters import chapters, pages
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -148,13 +149,19 @@ def test_mathjax_is_vendored_with_its_licence():
     assert len(list(folder.glob("output/chtml/fonts/woff-v2/*.woff"))) > 20
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "book").glob("[0-9][0-9]_*.md")), ids=lambda p: p.stem
-)
-def test_chapter_is_in_the_table_of_contents(path):
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    assert f"book/{path.stem}" in files
+def test_every_page_is_in_the_table_of_contents():
+    files = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
+    listed = pages()
+    assert len(listed) == len(set(listed)), "a page stands twice in _toc.yml"
+    assert files == set(listed)
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_a_chapter_is_named_and_labelled_by_its_subject(chapter):
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", chapter), "numbers come from _toc.yml, not from names"
+    text = (ROOT / "book" / f"{chapter}.md").read_text(encoding="utf-8")
+    label = f"(ch-{chapter.replace('_', '-')})="
+    assert re.search(rf"^{re.escape(label)}\n# ", text, re.MULTILINE), f"{label} before the title"
 
 
 def test_api_page_documents_every_public_name():

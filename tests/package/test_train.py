@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
+import threading
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch_models import LABELS, NAMED, RIDGE, WithDropout, ufm
 
 import ntp_lite as ntp
-from ntp_lite import train
+from ntp_lite import Status, TrainConfig, Trainer, _batches, _progress, fit
 from ntp_lite.loss import FactoredExcess
 from ntp_lite.metrics import standard_metrics
 from ntp_lite.models import UFM
-from ntp_lite.train import TrainConfig, fit, resume
-
-LABELS = ntp.random_soft_labels(V=12, m=31, support_size=3, seed=4)
-RIDGE = 1e-3
 
 
-def ufm(d: int = 12, seed: int = 0, **options: object) -> UFM:
-    return UFM(LABELS.V, LABELS.m, d, seed, **options)
-
-
-def run(**options: object) -> train._Run:
-    return train._Run(ufm(), LABELS, TrainConfig(**options), {})
+def trainer(model: torch.nn.Module | None = None, **options: object) -> Trainer:
+    return Trainer(model or ufm(), LABELS, TrainConfig(**options))
 
 
 # The loss
@@ -38,22 +30,23 @@ def run(**options: object) -> train._Run:
 
 @pytest.mark.parametrize("block", [12, 100, 10_000])  # one context at a time, some, all
 def test_loss_and_gradients_equal_those_of_dense_logits(monkeypatch, block, device, dtype):
-    monkeypatch.setattr(train, "BLOCK", block)
-    it = train._Run(ufm(dtype=dtype), LABELS, TrainConfig(device=device), {})
-    W, H = (p.detach().clone().requires_grad_() for p in it.parameters)
-    dense = ntp.excess_loss(W @ H, LABELS) * 3
+    monkeypatch.setattr(_batches, "LOGITS_AT_ONCE", block)
+    it = trainer(ufm(dtype=dtype), device=device, optimizer="adam", ridge=RIDGE)
+    W, H = (p.detach().clone().requires_grad_() for p in it.model.parameters())
+    penalty = RIDGE / 2 * (W.square().sum() + H.square().sum())
+    dense = ntp.excess_loss(W @ H, LABELS) + penalty
     dense.backward()
-    value = FactoredExcess.apply(*it.parameters, it.blocks) * 3
-    value.backward()
+    value = it.loss_and_gradients()
     exact = dtype == torch.float64
     tight = {"rtol": 1e-10, "atol": 1e-13} if exact else {"rtol": 1e-4, "atol": 1e-6}
-    torch.testing.assert_close(value, dense, **tight)
-    torch.testing.assert_close(it.parameters[0].grad, W.grad, **tight)
-    torch.testing.assert_close(it.parameters[1].grad, H.grad, **tight)
+    assert value == pytest.approx(dense.item(), rel=tight["rtol"])
+    assert it.excess == pytest.approx((dense - penalty).item(), rel=tight["rtol"])
+    torch.testing.assert_close(it.model.W.grad, W.grad, **tight)
+    torch.testing.assert_close(it.model.H.grad, H.grad, **tight)
 
 
 def test_all_logits_never_exist_at_once(monkeypatch):
-    monkeypatch.setattr(train, "BLOCK", 5 * LABELS.V)
+    monkeypatch.setattr(_batches, "LOGITS_AT_ONCE", 5 * LABELS.V)
 
     class Largest(TorchDispatchMode):
         entries = 0
@@ -71,20 +64,21 @@ def test_all_logits_never_exist_at_once(monkeypatch):
 
 
 def test_batches_of_an_epoch_add_up_to_the_whole():
-    it = run(optimizer="adam", batch_size=7)
-    whole = FactoredExcess.apply(*it.parameters, it.blocks).item()
+    it = trainer(optimizer="adam", batch_size=7)
+    batches = it.objective.batches
+    W, H = it.model.W, it.model.H
+    whole = FactoredExcess.apply(W, H, batches.whole.blocks).item()
     total, seen = 0.0, []
-    for it.step in range(5):  # 31 contexts: 7 + 7 + 7 + 7 + 3
-        columns, blocks, share = it.batch()
-        H = it.parameters[1][:, torch.from_numpy(columns)]
-        part = FactoredExcess.apply(it.parameters[0], H, blocks).item()
+    for step in range(5):  # 31 contexts: 7 + 7 + 7 + 7 + 3
+        columns, blocks, share = batches.at(step)
+        part = FactoredExcess.apply(W, H[:, torch.from_numpy(columns)], blocks).item()
         total += share * part * len(columns) / 31
         seen.extend(columns)
     assert sorted(seen) == list(range(31))
     assert total == pytest.approx(whole, rel=1e-12)
-    first = it.batch()[0]
-    it.step = 0
-    assert not np.array_equal(first, it.batch()[0])
+    assert not np.array_equal(batches.at(5).columns, batches.at(0).columns)
+    assert np.array_equal(batches.at(0).columns, trainer(
+        optimizer="adam", batch_size=7).objective.batches.at(0).columns)  # fmt: skip
 
 
 # Optima
@@ -96,7 +90,7 @@ def test_lbfgs_reaches_the_convex_optimum(device, d):
     model = ufm(d)
     result = fit(model, LABELS, TrainConfig(ridge=RIDGE, tol=1e-3, steps=4000, device=device))
     assert result.converged
-    assert result.message == "certified"
+    assert result.status is Status.CONVERGED
     assert result.certificate.relative_gap <= 1e-3
     final = result.history["objective"][-1]
     assert best.certificate.dual * (1 - 1e-9) <= final <= 1.001 * best.certificate.primal
@@ -154,6 +148,7 @@ def test_weight_decay_is_decoupled_and_apart_from_ridge():
 
 def test_a_stalled_lbfgs_says_so_and_stops():
     result = fit(ufm(), LABELS, TrainConfig(ridge=RIDGE, steps=20_000, tol=1e-14))
+    assert result.status is Status.STALLED
     assert "no further progress" in result.message
     assert not result.converged
     assert result.certificate.relative_gap < 1e-4
@@ -200,8 +195,8 @@ def test_seed_makes_runs_equal_and_other_seeds_differ():
 
 
 def test_schedules():
-    step = TrainConfig(optimizer="adam", lr=2.0, steps=100, schedule="step")
-    assert [step.rate(i) for i in (0, 49, 50, 75)] == pytest.approx([2.0, 2.0, 0.6, 0.18])
+    constant = TrainConfig(optimizer="adam", lr=2.0, steps=100)
+    assert [constant.rate(i) for i in (0, 50, 99)] == [2.0, 2.0, 2.0]
     cosine = TrainConfig(optimizer="adam", lr=2.0, steps=100, schedule="cosine")
     assert cosine.rate(0) == pytest.approx(1.0)
     assert cosine.rate(50) == pytest.approx(1.0)
@@ -275,115 +270,339 @@ def test_a_start_that_is_not_finite_is_not_blamed_on_the_learning_rate():
         fit(model, LABELS)
 
 
-# Checkpoints
-
-RUNS = {
-    "lbfgs": {"ridge": RIDGE, "steps": 60, "tol": 1e-9},
-    "adamw": {"ridge": RIDGE, "steps": 60, "optimizer": "adamw", "batch_size": 8,
-              "schedule": "cosine", "weight_decay": 0.01, "dtype": "float32"},
-}  # fmt: skip
-KILLED = """
-import os, signal, sys
-from test_train import LABELS, RUNS, ufm
-from ntp_lite.train import TrainConfig, fit
-
-def deadly(L, W, H):
-    deadly.calls += 1
-    if deadly.calls == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return (L**2).sum()
-
-deadly.calls = 0
-options = RUNS[sys.argv[2]] | {"evaluate": [5, 20, 30, 37, 50], "checkpoint_every": 10}
-fit(ufm(), LABELS, TrainConfig(checkpoint=sys.argv[1], **options), {"squares": deadly})
-"""
+# Models of one's own
 
 
-def squares(L: np.ndarray, W: np.ndarray, H: np.ndarray) -> float:
-    return (L**2).sum()
+def test_evaluation_and_certificate_leave_dropout_and_running_averages_alone():
+    model = WithDropout()
+    it = Trainer(model, NAMED, TrainConfig(optimizer="adam", device="cpu"))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    first, second = it.evaluate(), it.evaluate()
+    it.certify()
+    assert first["excess_loss"] == second["excess_loss"]
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    model.eval()
+    H = model.embeddings(torch.tensor(NAMED.contexts)).detach()
+    L = (model.W.detach() @ H).double().numpy()
+    assert first["excess_loss"] == pytest.approx(ntp.excess_loss(L, NAMED), rel=1e-5)
 
 
-def same_history(a: dict[str, list[float]], b: dict[str, list[float]]) -> None:
-    for name in set(a) - {"seconds"}:
-        assert a[name] == b[name], name  # bit for bit
+def test_a_step_runs_in_the_modes_that_the_reader_chose():
+    model = WithDropout()
+    model.norm.eval()  # frozen running averages, the rest in training
+    it = Trainer(model, NAMED, TrainConfig(optimizer="adam", device="cpu"))
+    it.evaluate()
+    assert model.drop.training and not model.norm.training
+    it.step()
+    assert model.norm.num_batches_tracked == 0
+    model.train()
+    it.step()
+    assert model.norm.num_batches_tracked == 1
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_kill_and_resume_is_the_uninterrupted_run(tmp_path, name):
-    path = tmp_path / "run.safetensors"
-    folders = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    environment = os.environ | {"PYTHONPATH": folders}
-    done = subprocess.run([sys.executable, "-c", KILLED, path, name], env=environment, timeout=120)
-    assert done.returncode == -signal.SIGKILL
-    resumed, whole = ufm(seed=9), ufm()  # the start of the resumed model must not matter
-    result = resume(path, resumed, LABELS, {"squares": squares})
-    options = RUNS[name] | {"evaluate": [5, 20, 30, 37, 50]}
-    expected = fit(whole, LABELS, TrainConfig(**options), {"squares": squares})
-    same_history(result.history, expected.history)
-    assert result.history["step"] == [0, 5, 20, 30, 37, 50, 60]
-    assert torch.equal(resumed.W, whole.W)
-    assert torch.equal(resumed.H, whole.H)
+def test_dropout_follows_from_the_seed_and_leaves_the_global_generator():
+    def final(seed: int) -> torch.Tensor:
+        model = WithDropout()
+        fit(model, NAMED, TrainConfig(optimizer="adam", steps=4, seed=seed, tol=None))
+        return model.W.detach()
+
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    first = final(1)
+    assert torch.equal(state, torch.random.get_rng_state())
+    torch.manual_seed(5)
+    assert torch.equal(first, final(1))
+    assert not torch.equal(first, final(2))
 
 
-def test_ctrl_c_saves_whole_steps_and_can_be_resumed(tmp_path):
-    path = str(tmp_path / "run.safetensors")
-    before = signal.getsignal(signal.SIGINT)
-    options = {"ridge": RIDGE, "steps": 30, "evaluate": [5, 12], "tol": 1e-9}
-
-    def interrupt(L: np.ndarray, W: np.ndarray, H: np.ndarray) -> float:
-        if interrupt.armed and len(calls) == 1:
-            signal.raise_signal(signal.SIGINT)
-        calls.append(1)
-        return (L**2).sum()
-
-    calls: list[int] = []
-    interrupt.armed = True
+@pytest.mark.parametrize("optimizer", ntp.OPTIMIZERS)
+@pytest.mark.parametrize("frozen", ["W", "H"])
+def test_what_is_frozen_stays(optimizer, frozen):
     model = ufm()
-    part = fit(model, LABELS, TrainConfig(checkpoint=path, **options), {"squares": interrupt})
-    assert "interrupted" in part.message
-    assert part.history["step"][-1] == 5
-    assert signal.getsignal(signal.SIGINT) is before
-    interrupt.armed = False
-    rest = resume(path, model, LABELS, {"squares": interrupt})
-    whole = fit(ufm(), LABELS, TrainConfig(**options), {"squares": interrupt})
-    same_history(rest.history, whole.history)
+    getattr(model, frozen).requires_grad_(False)
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    fit(model, LABELS, TrainConfig(optimizer=optimizer, steps=3, tol=None, lr=0.1))
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, start[name]) == (name == frozen), name
 
 
-def test_truncated_foreign_and_pickled_files_are_refused(tmp_path):
-    path = tmp_path / "run.safetensors"
-    fit(ufm(), LABELS, TrainConfig(steps=3, checkpoint=str(path)))
-    assert os.listdir(tmp_path) == ["run.safetensors"]  # no temporary file stays
-    whole = path.read_bytes()
-    for end in (0, 4, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:end])
-        with pytest.raises(ValueError, match="truncated or not a checkpoint"):
-            resume(path, ufm(), LABELS)
-    save_file({"x": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="is a safetensors file, but no"):
-        resume(path, ufm(), LABELS)
-    torch.save({"x": 1}, path)
-    with pytest.raises(ValueError, match="truncated or not a checkpoint"):
-        resume(path, ufm(), LABELS)
-    with pytest.raises(FileNotFoundError, match="No checkpoint"):
-        resume(tmp_path / "none", ufm(), LABELS)
+def test_a_model_with_nothing_to_train_is_refused():
+    with pytest.raises(ValueError, match="Every parameter is frozen"):
+        fit(ufm().requires_grad_(False), LABELS)
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-    path = tmp_path / "run.safetensors"
-    fit(ufm(), LABELS, TrainConfig(steps=3, checkpoint=str(path)))
-    other = ntp.random_soft_labels(V=12, m=31, support_size=3, seed=5)
-    with pytest.raises(ValueError, match="is for other labels"):
-        resume(path, ufm(), other)
-    with pytest.raises(ValueError, match="is for other sizes"):
-        resume(path, ufm(d=5), LABELS)
-    with pytest.raises(ValueError, match="is for other metrics"):
-        resume(path, ufm(), LABELS, {"squares": squares})
+def test_metrics_get_copies():
+    def vandal(L: np.ndarray, W: np.ndarray, H: np.ndarray) -> float:
+        for array in (L, W, H):
+            array.fill(0)
+        return 1.0
+
+    def witness(L: np.ndarray, W: np.ndarray, H: np.ndarray) -> float:
+        return float(np.abs(L).min() * np.abs(W).min() * np.abs(H).min())
+
+    options = {"optimizer": "adam", "steps": 5, "tol": None}
+    alone = fit(ufm(), LABELS, TrainConfig(**options)).history["objective"]
+    spoiled = fit(
+        ufm(), LABELS, TrainConfig(**options), {"vandal": vandal, "witness": witness}
+    ).history
+    assert spoiled["objective"] == alone
+    assert min(spoiled["witness"]) > 0
 
 
-def test_progress_shows_loss_and_steps(capsys):
-    fit(ufm(), LABELS, TrainConfig(steps=5), progress=True)
+class Transposed(WithDropout):
+    def embeddings(self, contexts: torch.Tensor) -> torch.Tensor:
+        return super().embeddings(contexts).T
+
+
+class WithoutW(torch.nn.Module):
+    def embeddings(self, contexts: torch.Tensor) -> torch.Tensor:
+        return contexts
+
+
+class WithTextW(WithoutW):
+    W = "no matrix"
+
+
+def decoder(V: int = 12, length: int = 1) -> ntp.Transformer:
+    return ntp.Transformer(ntp.TransformerConfig(V, length, d=8, layers=1))
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "message"),
+    [
+        (object(), NAMED, "give a torch.nn.Module"),
+        (WithoutW(), NAMED, "has no W"),
+        (WithTextW(), NAMED, "W of WithTextW is no matrix"),
+        (torch.nn.Linear(2, 2), NAMED, "has no W"),
+        (Transposed(), NAMED, "one column per context; transpose it"),
+        (decoder(13), NAMED, "13 rows in W and the labels have V=12"),
+        (decoder(11), NAMED, "11 rows in W and the labels have V=12"),
+        (decoder(), LABELS, "carry no contexts"),
+        (decoder(), NAMED, r"cannot read the contexts of these labels \("),  # ids up to 30
+        (decoder(length=2).bfloat16(),
+         ntp.SoftLabels.from_counts(LABELS.N, np.zeros((31, 2), int)), "float32 or float64"),
+        (decoder(), ntp.SoftLabels.from_counts(LABELS.N, ["a"] * 31), "needs token ids"),
+        (UFM(12, 30, 2), LABELS, r"UFM\(labels.V, labels.m, d\)"),
+    ],
+)  # fmt: skip
+def test_a_model_that_does_not_fit_is_refused_before_the_first_step(model, labels, message):
+    with pytest.raises(ValueError, match=message):
+        fit(model, labels, TrainConfig(optimizer="adam", tol=None, steps=1))
+
+
+def test_a_context_longer_than_the_model_reads_is_refused():
+    labels = ntp.SoftLabels.from_counts(LABELS.N, np.zeros((31, 3), int))
+    with pytest.raises(ValueError, match="length <= context_length = 1"):
+        fit(decoder(), labels)
+
+
+def test_free_vectors_may_be_a_class_of_ones_own():
+    class LowRank(torch.nn.Module):
+        """H = A B, free, but of a rank of one's own choice."""
+
+        reads_tokens = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.W = torch.nn.Parameter(torch.randn(12, 6, dtype=torch.float64))
+            self.A = torch.nn.Parameter(torch.randn(6, 2, dtype=torch.float64))
+            self.B = torch.nn.Parameter(torch.randn(2, 31, dtype=torch.float64))
+
+        def embeddings(self, contexts: object) -> torch.Tensor:
+            return (self.A @ self.B)[:, contexts]
+
+    assert isinstance(LowRank(), ntp.Model)
+    model = LowRank()
+    for options in ({}, {"optimizer": "adam", "batch_size": 8}):
+        history = fit(model, LABELS, TrainConfig(steps=20, tol=None, **options)).history
+        assert history["objective"][-1] < history["objective"][0]
+
+
+# When to stop
+
+
+def test_when_to_stop_does_not_depend_on_when_to_log():
+    last = {
+        evaluate: fit(ufm(), LABELS, TrainConfig(ridge=1e-2, tol=1e-3, evaluate=evaluate))
+        for evaluate in (5, 20, 200, (3, 10))
+    }
+    steps = {result.history["step"][-1] for result in last.values()}
+    assert len(steps) == 1
+    assert all(result.status is Status.CONVERGED for result in last.values())
+
+
+def test_check_every_is_the_distance_of_the_questions():
+    asked = []
+
+    class Asking(Trainer):
+        def is_converged(self) -> bool:
+            asked.append(self.steps_done)
+            return super().is_converged()
+
+    config = TrainConfig(ridge=1e-2, tol=1e-3, check_every=7)
+    result = Asking(ufm(), LABELS, config).run()
+    assert result.converged
+    assert asked and all(step % 7 == 0 for step in asked)
+    assert result.history["step"][-1] % 7 == 0
+    assert config.check_steps() == range(0, 3001, 7)
+    assert TrainConfig().check_steps() == TrainConfig(evaluate=50).evaluation_steps()
+
+
+def test_each_end_has_its_status_and_its_advice():
+    def ended(model: UFM | None = None, **options: object) -> ntp.FitResult:
+        return fit(model or ufm(), LABELS, TrainConfig(**options))
+
+    assert ended(tol=None, steps=2).status is Status.FINISHED
+    assert ended(ridge=0, steps=2).status is Status.FINISHED
+    stopped = ended(steps=2, tol=1e-9)
+    assert stopped.status is Status.ITERATION_LIMIT
+    for words in ("did all 2 steps", f"{stopped.certificate.relative_gap:.2g}", "solve_ridge"):
+        assert words in stopped.message
+    late = ended(ridge=1e-2, tol=1e-3, check_every=10**6, steps=300)
+    assert late.status is Status.CONVERGED  # asked at its end, whatever the schedule says
+    assert late.history["step"][-1] == 300
+
+
+@pytest.mark.parametrize("counts", [[[2, 5], [2, 5], [2, 5]], [[3, 4]]])
+def test_labels_from_which_nothing_can_be_learnt_converge_at_zero(counts):
+    labels = ntp.SoftLabels.from_counts(counts)
+    result = fit(UFM(labels.V, 2, 2), labels)
+    assert result.converged and result.status is Status.CONVERGED
+    assert result.history["objective"][-1] < 1e-15
+    almost = ntp.SoftLabels.from_counts([[2, 5], [2, 5], [2, 6]])
+    it = Trainer(UFM(3, 2, 2), almost, TrainConfig())
+    assert not it.objective.is_known_zero(0.0)
+
+
+# Where it runs
+
+
+def test_progress_is_shown_in_a_terminal_alone(monkeypatch, capsys):
+    config = TrainConfig(steps=5, tol=None)
+    fit(ufm(), LABELS, config, progress=True)
+    assert capsys.readouterr().err == ""  # the stream of a test is no terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    fit(ufm(), LABELS, config, progress=True)
     shown = capsys.readouterr().err
     assert "5/5" in shown
     assert "excess_loss=" in shown
-    fit(ufm(), LABELS, TrainConfig(steps=5))
+    fit(ufm(), LABELS, config)
     assert capsys.readouterr().err == ""
+
+
+def test_progress_without_a_stream_ends_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert fit(ufm(), LABELS, TrainConfig(steps=2, tol=None), progress=True).seconds > 0
+
+
+def test_a_long_run_is_announced_where_no_bar_is(monkeypatch):
+    monkeypatch.setattr(_progress, "LONG_RUN", 0.0)
+    with pytest.warns(UserWarning, match="steps take .* minutes") as found:
+        fit(ufm(), LABELS, TrainConfig(steps=20, tol=None))
+    assert len(found) == 1
+    monkeypatch.setattr(_progress, "LONG_RUN", 600.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(ufm(), LABELS, TrainConfig(steps=20, tol=None))
+
+
+def test_an_ignored_ctrl_c_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        seen = []
+
+        def look(L: np.ndarray, W: np.ndarray, H: np.ndarray) -> float:
+            seen.append(signal.getsignal(signal.SIGINT))
+            signal.raise_signal(signal.SIGINT)
+            return 0.0
+
+        result = fit(ufm(), LABELS, TrainConfig(steps=3, tol=None), {"look": look})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert set(seen) == {signal.SIG_IGN}
+    assert result.status is Status.FINISHED
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait(number):
+    class SecondError(Exception):
+        pass
+
+    def former(number: int, frame: object) -> None:
+        raise SecondError
+
+    def twice(L: np.ndarray, W: np.ndarray, H: np.ndarray) -> float:
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+        return 0.0
+
+    before = signal.signal(number, former)
+    try:
+        with pytest.raises(SecondError):
+            fit(ufm(), LABELS, TrainConfig(steps=3, tol=None), {"twice": twice})
+        assert signal.getsignal(number) is former
+    finally:
+        signal.signal(number, before)
+
+
+def test_it_trains_in_threads_as_it_does_alone():
+    def final() -> torch.Tensor:
+        model = ufm()
+        fit(model, LABELS, TrainConfig(optimizer="adam", steps=10, tol=None))
+        return model.W.detach()
+
+    found: list[torch.Tensor] = []
+    threads = [threading.Thread(target=lambda: found.append(final())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and all(torch.equal(W, final()) for W in found)
+
+
+# Options
+
+
+def test_options_take_the_scalars_of_numpy_and_torch():
+    config = TrainConfig(
+        ridge=np.float32(0.5), steps=np.int64(7), seed=np.uint8(3), lr=torch.tensor(0.25),
+        tol=np.float64(0.1), evaluate=np.array([1, 4]), device=torch.device("cpu"),
+        dtype=torch.float32, checkpoint_every=np.int16(5), optimizer="adam", batch_size=np.int8(2),
+    )  # fmt: skip
+    plain = TrainConfig(
+        ridge=0.5, steps=7, seed=3, lr=0.25, tol=0.1, evaluate=(1, 4), device="cpu",
+        dtype="float32", checkpoint_every=5, optimizer="adam", batch_size=2,
+    )  # fmt: skip
+    assert config == plain
+    assert {type(value) for value in vars(config).values()} <= {
+        int, float, str, bool, tuple, type(None)
+    }  # fmt: skip
+    for steps in (range(3), {2, 1, 0}, iter([0, 1, 2]), [0, 1, 2]):
+        assert TrainConfig(evaluate=steps).evaluate == (0, 1, 2)
+    assert TrainConfig(device=0).device == "cuda:0"
+    assert TrainConfig(device=None).device == "cpu"
+    assert TrainConfig(evaluate=[]).evaluation_steps() == {0, 3000}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": 0}, "lr is 0"),
+        ({"lr": "fast"}, "lr is 'fast'"),
+        ({"ridge": None}, "ridge is None"),
+        ({"steps": 3.0}, "steps is 3.0"),
+        ({"check_every": 0}, "check_every is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"evaluate": 10**9}, "evaluate is 1000000000"),
+        ({"evaluate": [0.5]}, "evaluate is"),
+        ({"evaluate": [-1]}, "evaluate is"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"schedule": "step"}, "schedule is 'step'"),
+        ({"overwrite": "yes"}, "overwrite is 'yes'"),
+        ({"optimizer": "spectral", "batch_size": 2}, "spectral needs the full batch"),
+    ],
+)
+def test_more_bad_configurations_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**options)

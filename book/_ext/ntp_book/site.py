@@ -1,0 +1,123 @@
+"""The site: theme options, buttons to the notebooks, repairs of what other extensions write.
+
+A build with warnings forgets what it read, so that the next build reports them again: Sphinx would
+otherwise keep the pages of a failing chapter and pass.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from .addresses import addresses, colab_address, notebook_name
+from .numbering import is_chapter
+
+# Ids that sphinx_proof and sphinx_exercise give to the inside of every box.
+CONTENT_IDS = (["proof-content"], ["exercise-content"], ["solution-content"])
+
+
+def configure(app: Sphinx, config: Config) -> None:
+    """Set the theme's options that `_config.yml` cannot set one by one.
+
+    An `html_theme_options` there would replace all those that Jupyter Book sets itself.
+    """
+    found = addresses(config)
+    config.html_theme_options.update(
+        repository_url=found.repository,
+        use_fullscreen_button=False,
+        use_repository_button=found.real,
+        use_issues_button=found.real,
+        show_toc_level=2,
+        navbar_persistent=[],
+        pygments_light_style="a11y-light",
+        pygments_dark_style="a11y-dark",
+    )
+    config.html_theme_options.setdefault("repository_branch", "main")
+    config.html_theme_options["logo"] = {
+        "text": config.html_title,
+        "image_light": config.html_logo,
+        "alt_text": "",
+    }
+    if found.real and not config.html_baseurl:
+        config.html_baseurl = found.site
+
+
+def tidy_doctree(app: Sphinx, doctree: nodes.document) -> None:
+    """Make ids unique that the extensions give to every box: an id may occur once in a page."""
+    for node in doctree.findall(nodes.Element):
+        if node.get("ids") == ["proof"]:
+            node["ids"] = []
+            mark_proof(node)
+        elif node.get("ids") in CONTENT_IDS:
+            node["ids"] = [f"{i}-content" for i in node.parent["ids"][:1]] or node["ids"]
+
+
+def mark_proof(node: nodes.Element) -> None:
+    """Set "Proof." apart from its text; the class tells a proof from the theorems, in one word."""
+    node["classes"].append("is-proof")
+    first = node[0][0] if node.children and node[0].children else None
+    if isinstance(first, nodes.Text) and first.startswith("Proof. "):
+        rest = nodes.Text(" " + first.removeprefix("Proof. "))
+        node[0].children[0:1] = [nodes.strong("", "Proof."), rest]
+        rest.parent = node[0]
+        node[0][0].parent = node[0]
+
+
+def button(label: str, url: str, icon: str, tooltip: str, text: str = "") -> dict[str, str]:
+    """Return a button of the theme's header, in the form its templates read."""
+    return {
+        "type": "link",
+        "label": label,
+        "url": url,
+        "icon": icon,
+        "tooltip": tooltip,
+        "text": text,
+    }
+
+
+def add_buttons(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Offer the exported notebook of a chapter: download it, or open it in Colab.
+
+    Colab opens it from the published repository: there is no such button while there is none.
+    """
+    if "header_buttons" not in context or not is_chapter(app.config, page):
+        return
+    label = "download-notebook-button"
+    download = button(
+        label,
+        context["pathto"](f"notebooks/{notebook_name(page)}", 1),
+        "fas fa-code",
+        "Download this chapter as a notebook",
+        ".ipynb",
+    )
+    for group in context["header_buttons"]:
+        if group.get("label") == "download-buttons":
+            others = [item for item in group["buttons"] if item.get("label") != label]
+            group["buttons"] = [download, *others]
+    found = addresses(app.config)
+    if found.real:
+        url = colab_address(found, page)
+        colab = button("colab-button", url, "fas fa-rocket", "Open this chapter in Colab")
+        context["header_buttons"].insert(0, colab)
+
+
+def forget_after_warnings(app: Sphinx, error: Exception | None) -> None:
+    """After warnings, forget the pages that were read."""
+    # Sphinx sets the public `statuscode` only after this event.
+    if error is not None or app._warncount:
+        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
+
+
+def setup(app: Sphinx) -> None:
+    """Register with Sphinx."""
+    app.connect("config-inited", configure)
+    app.connect("doctree-read", tidy_doctree)
+    # After the theme has collected its buttons (its handlers run at 501).
+    app.connect("html-page-context", add_buttons, priority=600)
+    app.connect("build-finished", forget_after_warnings)

@@ -1,0 +1,199 @@
+"""Names and numbers of a class, and tables for learning-management systems.
+
+The roster is a table in one of three forms, told by its titles:
+
+* Canvas: what *Grades, Export* writes (`Student, ID, SIS User ID, SIS Login ID, Section, ...`);
+* Moodle: an assignment's *grading worksheet* (`Identifier, Full name, Email address, ...`);
+* your own: `name`, `id`, and, if you like, `email`, `login`, `section`, `submission` (the name of
+  the file, without its ending) and `submitted` (a time).
+
+From the first comes a table that *Grades, Import* of Canvas reads; from the second the worksheet
+with points and comments, which Moodle's *Upload grading worksheet* reads; from the third both a
+Canvas table and one for Moodle's grade import (which maps columns by hand).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from teaching.grader.errors import BadInputError
+from teaching.grader.late import read_time
+from teaching.grader.tables import Table, number, read_table, write_table
+
+CANVAS_TITLES = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
+POINTS_POSSIBLE = "    Points Possible"  # the name in Canvas's second row, with its four spaces
+_MOODLE_SUBMITTED = "Last modified (submission)"
+
+
+class Form(Enum):
+    """Where a roster comes from."""
+
+    CANVAS = "Canvas"
+    MOODLE = "Moodle"
+    OWN = "own"
+
+
+@dataclass(frozen=True)
+class Person:
+    """One student of the roster."""
+
+    name: str
+    id: str
+    email: str = ""
+    login: str = ""
+    section: str = ""
+    submission: str = ""
+    submitted: datetime | None = None
+    row: dict[str, str] = field(default_factory=dict)  # the row of the roster, by its titles
+
+    def keys(self) -> set[str]:
+        """Return everything that a file may be called after."""
+        keys = {self.id, self.login, self.email, self.email.partition("@")[0], self.name}
+        keys |= {self.row.get("SIS User ID", ""), self.id.removeprefix("Participant ")}
+        return {key.strip().casefold() for key in keys} - {""}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a system is told of one student."""
+
+    person: Person
+    total: float | None
+    comment: str
+
+
+class Roster:
+    """The students of a class."""
+
+    def __init__(self, path: Path) -> None:
+        table = read_table(path)
+        self.path = path
+        self.titles = [title.strip() for title in (table.rows or [[]])[0]]
+        self.form = self._recognise()
+        rows = [dict(zip(self.titles, row, strict=False)) for row in table.rows[1:]]
+        self.people = [self._person(row) for row in rows if self._is_person(row)]
+        numbers = [person.id for person in self.people]
+        twice = next((n for n in numbers if numbers.count(n) > 1), None)
+        if twice is not None:
+            raise BadInputError(f"{path} has the student {twice!r} twice, or without a number")
+
+    def _recognise(self) -> Form:
+        if {"Student", "ID"} <= set(self.titles):
+            return Form.CANVAS
+        if {"Identifier", "Grade"} <= set(self.titles):
+            return Form.MOODLE
+        self.titles = [title.lower() for title in self.titles]
+        if {"name", "id"} <= set(self.titles):
+            return Form.OWN
+        raise BadInputError(
+            f"{self.path} is no roster: it needs the columns name and id, or must be a table that "
+            "Canvas (Grades, Export) or Moodle (grading worksheet) wrote"
+        )
+
+    def _is_person(self, row: dict[str, str]) -> bool:
+        if not any(value.strip() for value in row.values()):
+            return False
+        # Canvas writes rows that are no students: points, and how grades are posted.
+        return self.form is not Form.CANVAS or bool(row.get("ID", "").strip())
+
+    def _person(self, row: dict[str, str]) -> Person:
+        if self.form is Form.CANVAS:
+            login, section = row.get("SIS Login ID", ""), row.get("Section", "")
+            return Person(row["Student"], row["ID"].strip(), login=login, section=section, row=row)
+        if self.form is Form.MOODLE:
+            submitted = row.get(_MOODLE_SUBMITTED, "")
+            return Person(
+                name=row.get("Full name", ""),
+                id=row["Identifier"].strip(),
+                email=row.get("Email address", ""),
+                submitted=self._time(submitted) if any(map(str.isdigit, submitted)) else None,
+                row=row,
+            )
+        submitted = row.get("submitted", "")
+        return Person(
+            name=row["name"],
+            id=row["id"].strip(),
+            email=row.get("email", ""),
+            login=row.get("login", ""),
+            section=row.get("section", ""),
+            submission=row.get("submission", "").strip(),
+            submitted=self._time(submitted) if submitted.strip() else None,
+            row=row,
+        )
+
+    def _time(self, text: str) -> datetime:
+        return read_time(text, str(self.path))
+
+    def assign(self, names: list[str]) -> dict[str, Person]:
+        """Return the student of each submission whose name tells it, and tells one only.
+
+        A submission is called after its student: by number, login, address or name, as a whole, or
+        between underscores, as Canvas and Moodle call the files of a download.
+        """
+        named = {person.submission: person for person in self.people if person.submission}
+        found = {}
+        for name in names:
+            if name in named:
+                found[name] = named[name]
+                continue
+            words = _words(name)
+            people = [person for person in self.people if person.keys() & words]
+            if len(people) == 1:
+                found[name] = people[0]
+        return found
+
+    def export(self, folder: Path, title: str, most: float, outcomes: list[Outcome]) -> list[Path]:
+        """Write the tables for the systems; return their paths."""
+        tables: dict[str, Callable[[str, float, list[Outcome]], Table]] = {}
+        if self.form is not Form.MOODLE:
+            tables["canvas.csv"] = self._canvas
+        if self.form is not Form.CANVAS:
+            tables["moodle.csv"] = self._moodle
+        for name, make in tables.items():
+            write_table(folder / name, make(title, most, outcomes), for_excel=False)
+        return [folder / name for name in tables]
+
+    def _canvas(self, title: str, most: float, outcomes: list[Outcome]) -> Table:
+        titles = [t for t in CANVAS_TITLES if self.form is Form.OWN or t in self.titles]
+        column = next((t for t in self.titles if t == title or t.startswith(f"{title} (")), title)
+        rows = [[*titles, column]]
+        rows.append([POINTS_POSSIBLE, *[""] * (len(titles) - 1), number(most)])
+        for outcome in outcomes:
+            person = outcome.person
+            own = {
+                "Student": person.name,
+                "ID": "",
+                "SIS User ID": person.id,
+                "SIS Login ID": person.login or person.email,
+                "Section": person.section,
+            }
+            row = person.row if self.form is Form.CANVAS else own
+            rows.append([*(row.get(t, "") for t in titles), number(outcome.total)])
+        return Table(rows)
+
+    def _moodle(self, title: str, most: float, outcomes: list[Outcome]) -> Table:
+        if self.form is Form.OWN:
+            rows = [["ID number", "Email address", "Full name", title, f"{title} feedback"]]
+            for outcome in outcomes:
+                person = outcome.person
+                about = [person.id, person.email, person.name]
+                rows.append([*about, number(outcome.total), outcome.comment])
+            return Table(rows)
+        rows = [self.titles]
+        for outcome in outcomes:
+            new = {"Grade": number(outcome.total), "Feedback comments": outcome.comment}
+            if "Maximum Grade" in self.titles:
+                new["Maximum Grade"] = number(most)
+            rows.append([(outcome.person.row | new).get(t, "") for t in self.titles])
+        return Table(rows)
+
+
+def _words(name: str) -> set[str]:
+    words = {name}
+    for part in name.split("/"):
+        words |= {part, *part.split("_")}
+    return {word.strip().casefold() for word in words}

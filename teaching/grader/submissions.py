@@ -1,0 +1,88 @@
+"""The notebooks of a folder, and a name for each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from teaching.grader.errors import BadInputError
+
+_NOBODYS = (".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".Trash")
+_LONGEST_FILE_NAME = 200  # bytes; a feedback page must be a file, too
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What lies in the folder of submissions."""
+
+    notebooks: dict[str, Path]  # by the submissions' names
+    skipped: list[Path]  # files that are no notebooks
+
+
+def find_submissions(place: str) -> Folder:
+    """Return the notebooks of a folder and its sub-folders, and the files that are skipped.
+
+    A submission is called by its path in the folder, without the ending `.ipynb`.
+    """
+    folder = Path(place)
+    if not place:  # what `make grade` hands on when it is given none; not this folder
+        raise BadInputError("name the folder with the notebooks (SUBMISSIONS=folder)")
+    if not folder.is_dir():
+        raise BadInputError(f"there is no folder {folder}: name the folder with the notebooks")
+    notebooks: dict[str, Path] = {}
+    skipped: list[Path] = []
+    for path in _files(folder):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() != ".ipynb" or inside.name.startswith("."):
+            skipped.append(path)
+        else:
+            name = inside.with_suffix("") if path.suffix == ".ipynb" else inside
+            notebooks[name.as_posix()] = path
+    if not notebooks:
+        raise BadInputError(f"the folder {folder} holds no notebooks (*.ipynb)")
+    return Folder(notebooks, skipped)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return all files, and folders with a notebook's name, but what programs leave behind."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _NOBODYS]
+        odd = [name for name in folders if name.lower().endswith(".ipynb")]
+        found += [Path(place, name) for name in [*names, *odd] if name not in _NOBODYS]
+    return sorted(found)
+
+
+def printable(name: str) -> str:
+    """Return a name as it is shown: valid text without control characters.
+
+    Different names stay different: what is written with a backslash has one before it.
+    """
+    text = name.replace("\\", "\\\\").encode(errors="backslashreplace").decode()
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
+
+
+def in_table(name: str) -> str:
+    """Return a name as it stands in a table: a spreadsheet must not take it for a formula.
+
+    Different names stay different: an apostrophe at the beginning gets one more.
+    """
+    name = printable(name)
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "'")) else name
+
+
+def page_name(name: str) -> str:
+    """Return the path of a submission's feedback page, in the folder of all pages."""
+    parts = [_short(part) for part in Path(name).parts]
+    return "/".join(parts) + ".html"
+
+
+def _short(part: str) -> str:
+    data = os.fsencode(part)
+    if len(data) <= _LONGEST_FILE_NAME:
+        return part
+    return f"{part[:40]}-{hashlib.sha256(data).hexdigest()[:12]}"

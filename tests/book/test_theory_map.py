@@ -1,0 +1,69 @@
+"""The theory map names every theorem's tests, and refuses a map that is wrong."""
+
+import pytest
+from ntp_book import theory_map
+from ntp_book.numbering import read_chapters
+from small_book import ROOT
+
+CHAPTER = """# A chapter
+
+:::{prf:theorem} A claim [P, Theorem 1]
+:label: thm-claim
+Text.
+:::
+"""
+TEST = '''
+def test_claim():
+    """Theorem label: thm-claim
+
+    More text."""
+    ntp.cross_entropy(1, 2)
+'''
+
+
+@pytest.fixture
+def small_book(tmp_path):
+    (tmp_path / "tests" / "deeper").mkdir(parents=True)
+    (tmp_path / "one.md").write_text(CHAPTER)
+    (tmp_path / "tests" / "deeper" / "test_one.py").write_text(TEST)
+    return tmp_path
+
+
+def wrong(folder):
+    found = theory_map.statements(folder, ["one"])
+    return theory_map.problems(found, theory_map.tests(folder / "tests"))
+
+
+def test_the_books_own_map_is_right():
+    found = theory_map.statements(ROOT, read_chapters(ROOT))
+    assert len(found) >= 30
+    assert theory_map.problems(found, theory_map.tests(ROOT / "tests")) == []
+
+
+@pytest.mark.parametrize("ending", ["", ".", " \n", ".\n"])
+def test_a_right_map(small_book, ending):
+    test = TEST.replace("thm-claim\n", f"thm-claim{ending}\n")
+    (small_book / "tests" / "deeper" / "test_one.py").write_text(test)
+    assert wrong(small_book) == []
+    (statement,) = theory_map.statements(small_book, ["one"])
+    assert statement == ("theorem", "A claim", "P, Theorem 1", "thm-claim", "one")
+    assert theory_map.tests(small_book / "tests").by_label["thm-claim"] == [
+        ("test_one.py::test_claim", {"cross_entropy"})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("Theorem label: thm-claim", "Nothing", "begins with 'Theorem label: thm-claim.'"),
+        ("label: thm-claim", "label: thm-clam", "the label thm-clam; did you mean thm-claim?"),
+        ("label: thm-claim", "label: other", "test_claim: no chapter has the label other"),
+        ("Theorem label: thm", "Theorem label thm", "write 'Theorem label: ' and the label"),
+        ("ntp.cross_entropy", "ntp.cross_entrop", "not exist; did you mean cross_entropy?"),
+        ("ntp.cross_entropy", "ntp.qqq", "test_claim: ntp.qqq does not exist"),
+    ],
+)
+def test_a_wrong_map_is_refused(small_book, old, new, complaint):
+    assert old in TEST
+    (small_book / "tests" / "deeper" / "test_one.py").write_text(TEST.replace(old, new))
+    assert any(complaint in sentence for sentence in wrong(small_book)), wrong(small_book)

@@ -1,0 +1,264 @@
+"""A folder of submissions: time, interruption, bad files, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import types
+from pathlib import Path
+
+import nbformat
+import pytest
+from tiny_set import (
+    NO_BWRAP,
+    OPTIONS,
+    ROOT,
+    WRONG,
+    command,
+    make_folder,
+    results,
+    run,
+    submission,
+    table,
+)
+
+from teaching.grader import command_line, master, sandbox
+from teaching.grader.errors import BadInputError, NotGradedError
+from teaching.grader.notebook import read_notebook
+from teaching.grader.student import Limits
+from teaching.grader.submissions import in_table
+
+FULL = (10, 20, 5)
+
+
+def test_the_time_for_the_whole_notebook_ends_it(tmp_path):
+    endless = "def mean_square(v):\n    while True:\n        pass\n"
+    folder = make_folder(tmp_path, {"a": submission(q1=endless)})
+    limits = ["--cell-seconds", "900", "--notebook-seconds", "6", *OPTIONS]
+    done = run(folder, tmp_path / "out", *limits)
+    found = results(tmp_path / "out")["a"]
+    assert done.returncode == 0 and found["marks"] == (0, 0, 0)
+    for name in ("q1-test", "q2-test", "q4-test"):
+        assert found["said"][name] == "Stopped: took longer than 6 s for the notebook."
+
+
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path):
+    waits = "import time\ntime.sleep(10**6)"
+    notebooks = {"a": submission(), "b": submission(q1=WRONG), "c": submission(q1=waits)}
+    folder, out = make_folder(tmp_path, notebooks), tmp_path / "out"
+    limits = ["--jobs", "1", "--cell-seconds", "900", "--notebook-seconds", "900"]
+    words = command(folder, out, *limits, *OPTIONS)
+    # A script that runs in the background has SIGINT ignored, and its children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    running = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
+    )
+    signal.signal(signal.SIGINT, before)
+    until = time.monotonic() + 120
+    while len(list(out.glob("records/*.json"))) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the whole group
+    said = running.communicate(timeout=120)[1]
+    assert running.returncode == 130 and "2 of 3 submissions are graded and kept" in said, said
+    assert not (out / "grades.csv").exists()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("records/*.json")}
+    assert set(results(out)) == {"a", "b"}
+    (folder / "c.ipynb").write_text(json.dumps(submission()))
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "3 of 3 submissions graded (2 of them in an" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    marks = {name: record["marks"] for name, record in results(out).items()}
+    assert marks == {"a": FULL, "b": (0, 20, 5), "c": FULL}
+
+
+def test_a_record_holds_only_for_the_same_submission_master_and_limits(tmp_path):
+    folder = make_folder(tmp_path, {"a": submission()})
+    file, instructor = folder / "a.ipynb", tmp_path / "master.ipynb"
+    limits, longer = Limits(60, 300, 2048), Limits(61, 300, 2048)
+    arguments = [
+        ("a", limits, True),
+        ("a", longer, True),
+        ("b", limits, True),
+        ("a", limits, False),
+    ]
+
+    def key(name, limits, is_closed):
+        return command_line.record_key(name, file, instructor, limits, is_closed)
+
+    keys = [key(*each) for each in arguments]
+    for path in (file, instructor):
+        path.write_text(path.read_text() + " ")
+        keys.append(key("a", limits, True))
+    assert len(set(keys)) == len(keys)
+    assert key("a", limits, True) == keys[-1]
+
+
+@pytest.mark.parametrize(
+    "case, says",
+    [
+        ("no folder", "there is no folder"),
+        ("nothing", "name the folder with the notebooks"),
+        ("no notebooks", "holds no notebooks"),
+        ("no master", "cannot be used: cannot be read: No such file"),
+        ("no instructor's", "no graded test cell"),
+        ("mixed", "mixes assignments (ps8 of seed 2027, ps9 of seed 2027)"),
+        ("unmarked", "do not tell their set"),
+        ("odd set", "no problem set ../../x with the seed 2027"),
+        ("no such set", "no problem set 9; there are ps1, ps2, ps3, ps4, ps5"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(tmp_path, case, says, monkeypatch):
+    monkeypatch.setattr(master.subprocess, "run", None)  # no release is made
+    other = submission()
+    other.metadata.ntp_lite.assignment = "../../x" if case == "odd set" else "ps8"
+    pair = {"a": other} if case == "odd set" else {"a": submission(), "b": other}
+    if case == "unmarked":
+        pair["a"].metadata = pair["b"].metadata = {}
+    folder = make_folder(tmp_path, {} if case == "no notebooks" else pair)
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "empty.ipynb")
+    masters = {"no master": "missing.ipynb", "no instructor's": "empty.ipynb"}
+    options = ["--master", str(tmp_path / masters[case])] if case in masters else []
+    options += ["--set", "9", "--seed", "2027"] if case == "no such set" else []
+    folder = tmp_path / "nowhere" if case == "no folder" else folder
+    named = "" if case == "nothing" else str(folder)
+    with pytest.raises(BadInputError) as error:
+        command_line.main([named, "--out", str(tmp_path / "out"), *options])
+    assert says in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sandbox_that_does_not_work_is_an_error_and_says_how_to_mend_it(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path, {"a": submission()})
+    (tmp_path / "bwrap").write_text("#!/bin/sh\necho setting up uid map: denied >&2\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(BadInputError, match="does not work here") as error:
+        command_line.main([str(folder), "--master", str(tmp_path / "master.ipynb")])
+    for words in ("uid map: denied", "AppArmor", "sysctl", "SANDBOX=no", "--no-sandbox"):
+        assert words in str(error.value)
+
+
+def test_the_command_ends_with_status_2_on_bad_input(tmp_path):
+    done = run(tmp_path / "nowhere", tmp_path / "out")
+    assert done.returncode == 2 and done.stderr.startswith("grade: there is no folder")
+    assert done.stderr.count("\n") == 1
+
+
+# --- Bad files and odd names ---
+
+
+def test_one_bad_file_never_stops_a_batch_nor_drops_a_student(tmp_path):
+    good = json.dumps(submission())
+    folder, out = make_folder(tmp_path, {"good": submission()}), tmp_path / "out"
+    for name in (
+        "a/b__c",
+        "a__b/c",
+        "a__b__c",
+        "tab\tname",
+        "line\rname",
+        "\x1b[2J",
+        "=1+1",
+        "'=1+1",
+    ):
+        path = folder / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(good)
+    (folder / "upper.IPYNB").write_text(good)
+    with open(folder / "sparse.ipynb", "wb") as sparse:
+        sparse.truncate(900 * 10**9)
+    (folder / "folder.ipynb").mkdir()
+    (folder / "broken link.ipynb").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.ipynb")
+    (folder / ".hidden.ipynb").write_text(good)
+    (folder / "secret.ipynb").write_text(good)
+    (folder / "secret.ipynb").chmod(0)
+    done = run(folder, out, *OPTIONS)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    rows = table(out / "grades.csv")
+    shown = ["a/b__c", "a__b/c", "a__b__c", "tab\\tname", "line\\rname", "\\x1b[2J", "'=1+1"]
+    for name in [*shown, "''=1+1", "good", "upper.IPYNB"]:
+        assert rows[name]["autograded (max 35)"] == "35", name
+    reasons = {
+        "sparse": "larger than 20 MiB",
+        "folder": "not a regular file",
+        "broken link": "not a regular file",
+        "pipe": "not a regular file",
+    }
+    if os.getuid():  # root reads everything
+        reasons["secret"] = "cannot be read: Permission denied"
+    for name, reason in reasons.items():
+        assert reason in rows[name]["status"]
+    assert len(rows) == 15 and f"skipped: {folder / '.hidden.ipynb'}" in done.stdout
+    assert "\x1b" not in done.stdout + (out / "grades.csv").read_text() and "\t" not in done.stdout
+    assert run(folder, out, *OPTIONS).returncode == 1  # its own table is no bad input
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """As for an ordinary user; root, which these tests may be, reads everything."""
+    file = make_folder(tmp_path, {"a": submission()}) / "a.ipynb"
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(NotGradedError, match="cannot be read: Permission denied"):
+        read_notebook(file)
+    limits = Limits(60, 300, 2048)
+    assert command_line.record_key("a", file, file, limits, True)
+
+
+@pytest.mark.parametrize(
+    "names", [("a\tb", "a\\tb"), ("=1", "'=1"), ("a\n", "a\\n"), ("é", "e\u0301")]
+)
+def test_different_names_stay_different(names):
+    first, second = map(in_table, names)
+    assert first != second and (first + second).isprintable()
+    assert not first.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+# --- The grader checks itself ---
+
+
+def test_nothing_is_graded_where_the_model_solution_loses_points(tmp_path):
+    folder, out = make_folder(tmp_path, {"a": submission()}), tmp_path / "out"
+    instructor = nbformat.read(tmp_path / "master.ipynb", 4)
+    instructor.cells[2].source = WRONG
+    nbformat.write(instructor, tmp_path / "master.ipynb")
+    done = run(folder, out, *OPTIONS)
+    assert done.returncode == 2 and "the model solution earns 25 of 35 points" in done.stderr
+    assert "q1-test: mean_square(x) is not the mean of squares." in done.stderr
+    assert not (out / "grades.csv").exists()
+
+
+def test_nothing_is_graded_where_empty_answers_earn_points(tmp_path):
+    folder, out = make_folder(tmp_path, {"a": submission()}), tmp_path / "out"
+    instructor = nbformat.read(tmp_path / "master.ipynb", 4)
+    instructor.cells[3].source = "assert np.allclose(mean_square(x), np.mean(x * x))"
+    nbformat.write(instructor, tmp_path / "master.ipynb")
+    done = run(folder, out, *OPTIONS)
+    assert done.returncode == 2
+    assert (
+        "empty answers earns 10 of 35 points" in done.stderr and "q1-test gives 10" in done.stderr
+    )
+
+
+def test_the_package_of_another_folder_is_refused(tmp_path, monkeypatch):
+    """As in a copied clone, whose environment still belongs to the original."""
+    other = tmp_path / "ntp_lite"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    monkeypatch.setattr(
+        sandbox.importlib.util,
+        "find_spec",
+        lambda name: types.SimpleNamespace(origin=str(other / "__init__.py")),
+    )
+    with pytest.raises(BadInputError, match="not of its own folder"):
+        sandbox.open_sandbox([], [], wanted=False)
+
+
+def test_a_library_that_is_missing_in_the_sandbox_is_told():
+    with pytest.raises(BadInputError, match="No module named 'no_such_library'"):
+        sandbox.open_sandbox([], ["no_such_library"], wanted=not NO_BWRAP)

@@ -1,0 +1,189 @@
+"""Rosters, late submissions, tables for Canvas and Moodle, hints of copies."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from teaching.grader.errors import BadInputError
+from teaching.grader.hand_grades import HandGrades
+from teaching.grader.late import LatePolicy, read_time
+from teaching.grader.plan import Kind, Step
+from teaching.grader.records import Part, Record
+from teaching.grader.results import Marked, export_to_systems, grades_table
+from teaching.grader.roster import Roster
+from teaching.grader.similarity import find_alike
+
+# The first lines of the tables that the two systems write, as their documentation shows them.
+CANVAS = """\
+Student,ID,SIS User ID,SIS Login ID,Section,Problem set 1 (4711),ps1 (4712),Current Score
+,,,,,Manual Posting,,
+    Points Possible,,,,,10,100,(read only)
+"Lovelace, Ada",101,S1,ada,Group A,9,,90
+"Noether, Emmy",102,S2,emmy@example.org,Group A,8,,80
+"Student, Test",999,,,Group A,,,
+"""
+MOODLE = """\
+Identifier,"Full name","Email address",Status,Grade,"Maximum Grade","Grade can be changed",\
+"Last modified (submission)","Last modified (grade)","Feedback comments"
+"Participant 7001","Ada Lovelace",ada@example.org,"Submitted for grading",,100.00,Yes,\
+"Tuesday, 2 March 2027, 10:15 AM",-,
+"Participant 7002","Emmy Noether",emmy@example.org,"No submission",,100.00,Yes,-,-,
+"""
+OWN = """\
+name;id;email;submitted;submission
+Ada Lovelace;0042;ada@example.org;2027-03-02 10:15;solution one
+Emmy Noether;43;emmy@example.org;;
+"""
+
+
+def roster(place: Path, text: str) -> Roster:
+    path = place / "roster.csv"
+    path.write_text(text.replace("\\\n", ""), encoding="utf-8")
+    return Roster(path)
+
+
+def marked(name: str, person=None, late=None, comment: str = "", **sources: str) -> Marked:
+    test = Part("q1-test", Kind.TEST, "Question 1", 60, points=50)
+    proof = Part("q2-proof", Kind.DERIVATION, "Question 2", 40, source="A proof")
+    answers = [Part(i, Kind.ANSWER, "", 0, source=text) for i, text in sources.items()]
+    record = Record(name, "", [], [test, proof, *answers], [], 1.0)
+    return Marked(record, HandGrades(points={"q2-proof": 30}, comment=comment), person, late)
+
+
+STEPS = [
+    Step("q1-test", Kind.TEST, "Question 1", "", 60),
+    Step("q2-proof", Kind.DERIVATION, "Question 2", "", 40),
+]
+
+
+def exported(place: Path, text: str, names: list[str]) -> dict[str, list[list[str]]]:
+    class_list = roster(place, text)
+    people = class_list.assign(names)
+    results = [marked(name, people.get(name), comment="Well, done") for name in names]
+    paths = export_to_systems(class_list, place, "ps1", 100, results)
+    return {path.name: list(csv.reader(path.open(encoding="utf-8", newline=""))) for path in paths}
+
+
+def test_canvas_gets_a_table_that_its_import_reads(tmp_path):
+    """Its titles, its points row with four spaces, its own column with the assignment's number."""
+    names = ["lovelaceada_LATE_101_555_ps1", "emmy@example.org", "nobody"]
+    tables = exported(tmp_path, CANVAS, names)
+    assert list(tables) == ["canvas.csv"]
+    assert tables["canvas.csv"] == [
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "ps1 (4712)"],
+        ["    Points Possible", "", "", "", "", "100"],
+        ["Lovelace, Ada", "101", "S1", "ada", "Group A", "80"],
+        ["Noether, Emmy", "102", "S2", "emmy@example.org", "Group A", "80"],
+    ]
+
+
+def test_moodle_gets_its_worksheet_back(tmp_path):
+    names = ["Ada Lovelace_7001_assignsubmission_file/ps1"]
+    tables = exported(tmp_path, MOODLE, names)
+    title, ada = tables["moodle.csv"]
+    assert title[:3] == ["Identifier", "Full name", "Email address"] and len(title) == 10
+    row = dict(zip(title, ada, strict=True))
+    assert row["Identifier"] == "Participant 7001" and row["Grade"] == "80"
+    assert row["Maximum Grade"] == "100" and row["Feedback comments"] == "Well, done"
+    assert row["Last modified (submission)"] == "Tuesday, 2 March 2027, 10:15 AM"
+
+
+def test_a_roster_of_ones_own_serves_both(tmp_path):
+    tables = exported(tmp_path, OWN, ["solution one", "43"])
+    assert tables["canvas.csv"][2] == ["Ada Lovelace", "", "0042", "ada@example.org", "", "80"]
+    assert tables["moodle.csv"][2][:4] == ["43", "emmy@example.org", "Emmy Noether", "80"]
+
+
+def test_a_name_that_tells_nobody_or_two_is_left_alone(tmp_path):
+    class_list = roster(tmp_path, OWN)
+    found = class_list.assign(["EMMY", "x/43/ps1", "0042_43", "someone", "4"])
+    assert {name: person.id for name, person in found.items()} == {"EMMY": "43", "x/43/ps1": "43"}
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("a,b\n1,2\n", "is no roster: it needs the columns name and id"),
+        ("name,id\nA,1\nB,1\n", "has the student '1' twice"),
+        ("name,id,submitted\nA,1,soon\n", "'soon' is no time"),
+        ("", "is no roster"),
+    ],
+)
+def test_a_broken_roster_is_one_sentence(tmp_path, text, says):
+    with pytest.raises(BadInputError, match=says):
+        roster(tmp_path, text)
+
+
+def test_ids_stand_in_the_table_of_grades(tmp_path):
+    class_list = roster(tmp_path, OWN)
+    people = class_list.assign(["43", "?"])
+    rows = grades_table([marked("43", people["43"]), marked("?")], STEPS).rows
+    assert rows[0][:4] == ["submission", "id", "name", "status"]
+    assert rows[1][:3] == ["43", "43", "Emmy Noether"] and rows[2][:3] == ["?", "", ""]
+    assert rows[1][-1] == "80"
+
+
+def test_each_day_that_has_begun_costs_its_share(tmp_path):
+    due = read_time("2027-03-01 23:59", "")
+    policy = LatePolicy(due, 10)
+    days = [(-1, 0), (0, 0), (0.001, 1), (1, 1), (1.001, 2), (30, 30)]
+    for later, expected in days:
+        submitted = due + timedelta(days=later)
+        assert policy.days_late(submitted) == expected
+        assert policy.reduction(80, submitted) == min(80, 8 * expected)
+    assert policy.reduction(80, None) == 0
+    person = roster(tmp_path, MOODLE).people[0]  # ten hours late
+    late = marked("a", person, policy)
+    assert late.total == 72 and late.status == "days late: 1"
+    assert grades_table([late], STEPS).rows[1][-2:] == ["-8", "72"]
+
+
+def test_times_have_zones():
+    assert read_time("2027-03-01T12:00+02:00", "") == read_time("2027-03-01T10:00+00:00", "")
+    assert isinstance(read_time("Tuesday, 2 March 2027, 10:15 AM", ""), datetime)
+
+
+LONG = """\
+def budget(P, R):
+    low, high = np.zeros(len(P)), np.full(len(P), R)
+    for _ in range(60):
+        middle = (low + high) / 2
+        value = np.clip(np.log(P) + middle, 0.0, R)
+        top = value.max(axis=0)
+        rising = top + np.log(np.exp(value - top).sum(axis=0)) > middle
+        low, high = np.where(rising, middle, low), np.where(rising, high, middle)
+    return np.clip(np.log(P) + (low + high) / 2, 0.0, R)
+"""
+RENAMED = LONG.replace("low", "a").replace("high", "b").replace("middle", "m") + "# mine\n"
+OTHER = """\
+def budget(P, R):
+    from scipy.optimize import brentq
+    columns = []
+    for p in P.T:
+        def f(s):
+            ell = [min(max(np.log(x) + s, 0), R) for x in p]
+            return np.logaddexp.reduce(ell) - s
+        root = brentq(f, 0, R + np.log(len(p)))
+        columns.append([min(max(np.log(x) + root, 0), R) for x in p])
+    return np.array(columns).T
+"""
+
+
+def test_a_renamed_copy_is_a_hint_and_another_solution_is_not():
+    class_of = {"one": LONG, "two": RENAMED, "three": OTHER}
+    records = [marked(name, code=text).record for name, text in class_of.items()]
+    for record in records:  # proofs are short here, and no hint
+        record.parts = [part for part in record.parts if part.kind is Kind.ANSWER]
+    pairs = find_alike(records)
+    assert [(pair.first, pair.second) for pair in pairs] == [("one", "two")]
+
+
+def test_what_many_gave_and_what_is_short_is_no_hint():
+    many = [marked(f"s{i}", code=LONG).record for i in range(8)]
+    assert find_alike(many) == []
+    short = [marked(name, code="def f(x):\n    return x + 1\n").record for name in "ab"]
+    assert find_alike(short) == []

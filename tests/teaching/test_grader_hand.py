@@ -1,0 +1,195 @@
+"""What a person marks, and what students and systems are told."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import nbformat
+import pytest
+from tiny_set import OPTIONS, WRONG, make_folder, run, submission, table
+
+from teaching.cells import TEXT_STUB as STUB
+from teaching.grader import command_line
+from teaching.grader.errors import BadInputError
+
+
+def test_points_by_hand_are_read_kept_and_added_up(tmp_path):
+    proof = {"q3-proof": "My own"}
+    notebooks = {"Zoë": submission(**proof), "=2": submission(q1=WRONG, **proof)}
+    folder, out = make_folder(tmp_path, notebooks), tmp_path / "out"
+    sheet = out / "hand_grades.csv"
+    assert run(folder, out, *OPTIONS).returncode == 0
+    rows = table(sheet)
+    assert set(rows) == {"Zoë", "'=2"}
+    titles = ["submission", "q3-proof (max 15)", "q3-proof comment", "q3-proof version", "comment"]
+    assert list(rows["Zoë"]) == titles and len(rows["Zoë"]["q3-proof version"]) == 8
+    assert not any(value for title, value in rows["Zoë"].items() if title not in titles[::3])
+    page = (out / "feedback/Zoë.html").read_text()
+    assert "15 points more are given by hand." in page and "of 50 points" not in page
+    # As a spreadsheet may save it: another order, semicolons, a decimal comma, no UTF-8.
+    said = 'comment;q3-proof (max 15);submission\r\n"Très; <b>bien</b>";12,5;Zoë\r\n;;\'=2\r\n'
+    sheet.write_bytes(said.encode("cp1252"))
+    before = sheet.read_bytes()
+    assert run(folder, out, *OPTIONS).returncode == 0
+    assert sheet.read_bytes() == before
+    grades = table(out / "grades.csv")
+    assert grades["Zoë"]["q3-proof (by hand, max 15)"] == "12.5"
+    assert grades["Zoë"]["total (max 50)"] == "47.5" and grades["'=2"]["total (max 50)"] == ""
+    page = (out / "feedback/Zoë.html").read_text()
+    for text in ("47.5 of 50 points.", "12.5</strong> given by hand", "Très; &lt;b&gt;bien"):
+        assert text in page
+    assert "points more" not in page
+    assert float(grades["Zoë"]["autograded (max 35)"]) == 35
+    # A late submission gets a row; one that was taken away keeps its own.
+    (folder / "Zoë.ipynb").rename(folder / "Łukasz.ipynb")
+    done = run(folder, out, *OPTIONS)
+    assert "in hand_grades.csv, but no submission: Zoë\n" in done.stdout
+    assert sheet.read_text(encoding="utf-8-sig").split() == (said + ";;Łukasz").split()
+    assert set(table(out / "grades.csv")) == {"Łukasz", "'=2"}
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("submission,q3-proof,comment\na,15.5,\n", "'15.5' for a in q3-proof is no number from 0"),
+        ("submission;q3-proof;comment\na;ten;\n", "'ten' for a in q3-proof is no number from 0 to"),
+        ("submission,q3-proof,comment\na,nan,\n", "'nan' for a in q3-proof is no number"),
+        ("submission,q3-proof,comment\na,-1,\n", "'-1' for a in q3-proof is no number"),
+        ("submission,q3-proof,bonus\na,1,2\n", "has the column 'bonus', unknown"),
+        ("submission,q3-proof,q3-proof (max 15)\na,1,2\n", "'q3-proof', unknown or a second time"),
+        ("submission,comment\na,good\n", "lacks the column 'q3-proof'"),
+        ("submission,q3-proof,comment\na,1,well, well\n", "more cells than columns"),
+        ("submission,q3-proof,comment\na,1,\na,2,\n", "a name twice"),
+        ("submission,q3-proof,comment\n,1,\n", "no name"),
+        ('submission,q3-proof,comment\na,1,"so\nb,2,\n', "is no table"),
+    ],
+)
+def test_a_mistake_in_the_points_by_hand_is_said_before_anything_is_done(tmp_path, text, says):
+    folder, out = make_folder(tmp_path, {"a": submission(), "b": submission()}), tmp_path / "out"
+    out.mkdir()
+    (out / "hand_grades.csv").write_text(text)
+    words = [str(folder), "--master", str(tmp_path / "master.ipynb"), "--out", str(out)]
+    with pytest.raises(BadInputError) as error:
+        command_line.main(words)
+    assert says in str(error.value) and "\n" not in str(error.value)
+    assert [p.name for p in out.iterdir()] == ["hand_grades.csv"]
+    assert (out / "hand_grades.csv").read_text() == text
+
+
+def test_text_in_cells_of_their_own_is_shown_and_missing_cells_are_named(tmp_path):
+    moved, beside, changed, blank, ours = (submission(**{"q3-proof": "My own"}) for _ in range(5))
+    fresh = nbformat.v4.new_markdown_cell("Retyped: **$a < b$**")
+    for notebook in (moved, beside, changed, blank):
+        proof = next(c for c in notebook.cells if c.metadata.nbgrader.grade_id == "q3-proof")
+        proof.source = "Your derivation here."
+        if notebook is moved:
+            notebook.cells[notebook.cells.index(proof)] = fresh
+        elif notebook is beside:
+            copied = nbformat.v4.new_markdown_cell("KEEP-SOLUTION-SECRET")  # from somebody's master
+            notebook.cells += [fresh, copied]
+        elif notebook is changed:
+            proof.cell_type, proof.source = "code", "Typed in a code cell"
+    copied = nbformat.v4.new_markdown_cell("## Question 1. Mean squares\nWrite  `mean_square`.")
+    ours.cells += [copied, nbformat.v4.new_markdown_cell(" ")]
+    names = ("moved", "beside", "changed", "blank", "ours")
+    notebooks = dict(zip(names, (moved, beside, changed, blank, ours), strict=True))
+    folder, out = make_folder(tmp_path, notebooks), tmp_path / "out"
+    assert run(folder, out, *OPTIONS).returncode == 0
+    status = {name: row["status"] for name, row in table(out / "grades.csv").items()}
+    lost, summary = "cells missing: q3-proof", (out / "summary.html").read_text()
+    assert status["moved"] == status["changed"] == lost and lost in summary
+    assert status["beside"] == "empty, but there is other text: q3-proof"
+    assert status["blank"] == status["ours"] == "graded"
+    pages = {name: (out / "feedback" / f"{name}.html").read_text() for name in names}
+    other = {name: page.partition("<h2>Other text in this notebook</h2>")[2] for name, page in
+             pages.items()}  # fmt: skip
+    assert "Retyped: **$a &lt; b$**" in other["moved"] and "Retyped" in other["beside"]
+    assert "KEEP-SOLUTION-SECRET" in other["beside"]
+    assert "Typed in a code cell" in other["changed"] and not other["blank"] + other["ours"]
+    assert "Left unanswered" not in pages["moved"] and "not found" in pages["moved"]
+    for name, page in pages.items():
+        assert ("15 points more are given by hand" in page) == (name != "blank"), name
+        assert "Each test gives all of its points or none." in page
+        assert "<h2>Question 1. Mean squares</h2>" in page and "<small>q1-test</small>" in page
+    assert ">left unanswered" in pages["blank"].replace("\n", "")
+    assert '<pre class="text">My own' in pages["ours"]
+
+
+def test_the_last_words_name_what_was_skipped_and_what_not_graded(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path, {"a": submission(), "b": "no notebook"})
+    (folder / "notes.pdf").write_text("")
+    (folder / ".DS_Store").write_text("")
+    done = run(folder, folder / "out", *OPTIONS)
+    assert done.returncode == 1
+    assert f"not a notebook, skipped: {folder / 'notes.pdf'}\n" in done.stdout
+    assert done.stdout.endswith("\nFinished. 1 of 2 submissions graded; not graded: b.\n")
+    assert "notebook/s, a" in done.stderr or "s/notebook, a" in done.stderr  # the bar: a is in work
+    assert done.stderr.count("better to grade as an ordinary user") == (os.getuid() == 0)
+    done = run(folder, folder / "out", *OPTIONS)
+    assert "1 of 2 submissions graded (1 of them in an earlier run); not graded: b." in done.stdout
+    assert done.stdout.count("skipped") == 1 and done.stdout.count(str(folder / "out")) == 1
+
+
+# --- The marking page ---
+
+MATHS = """\
+Let $a<b$ and $$\\int_a^b f \\leq \\max f (b - a).$$
+<script>alert(1)</script> <img src=x onerror=alert(1)> [k](javascript:alert(1)) ![](http://x/y.png)
+"""
+
+
+def proof_cell(notebook):
+    return next(c for c in notebook.cells if c.metadata.nbgrader.grade_id == "q3-proof")
+
+
+def test_the_marking_page_sets_formulas_and_runs_nothing_of_a_submission(tmp_path):
+    wrote, blank = submission(**{"q3-proof": MATHS}), submission(**{"q3-proof": STUB})
+    picture = {"image/png": "iVBORw0KGgo=", "image/svg+xml": "PHN2Zz4="}
+    proof_cell(wrote)["attachments"] = {"scan.png": picture}
+    folder, out = make_folder(tmp_path, {"wrote": wrote, "blank": blank}), tmp_path / "out"
+    assert run(folder, out, *OPTIONS).returncode == 0
+    page = (out / "marking.html").read_text()
+    assert "\\(a&lt;b\\)" in page and "\\[\\int_a^b" in page
+    assert (out / "mathjax/tex-chtml.js").is_file()
+    body = page.partition("</head>")[2].partition('<script type="application/json"')[0]
+    assert "<script" not in body and "<img src=x" not in body and "href=" not in body
+    assert "http" not in body.replace("![](http://x/y.png)", "")
+    assert "data:image/png" in body and "svg" not in body
+    assert "default-src 'none'" in page and "KEEP-SOLUTION-SECRET" in page  # the model answer
+    assert table(out / "grades.csv")["blank"]["total (max 50)"] == "35"  # a blank counts 0
+    assert table(out / "grades.csv")["wrote"]["total (max 50)"] == ""
+    feedback = (out / "feedback/wrote.html").read_text()
+    assert "data:image/png" in feedback and "<script" not in feedback
+
+
+def test_a_proof_that_changed_since_it_was_marked_is_told(tmp_path):
+    folder = make_folder(tmp_path, {"a": submission(**{"q3-proof": "First"})})
+    out = tmp_path / "out"
+    sheet = out / "hand_grades.csv"
+    run(folder, out, *OPTIONS)
+    row = table(sheet)["a"]
+    first = row["q3-proof version"]
+    rows = [list(row), ["a", "10", "Good, but short", first, ""]]
+    sheet.write_text("\n".join(",".join(f'"{c}"' for c in line) for line in rows))
+    assert "changed since" not in run(folder, out, *OPTIONS).stdout
+    assert "Good, but short" in (out / "feedback/a.html").read_text()
+    (folder / "a.ipynb").write_text(json.dumps(submission(**{"q3-proof": "Second"})))
+    done = run(folder, out, *OPTIONS)
+    assert "changed since it was marked by hand: a" in done.stdout
+    assert table(out / "grades.csv")["a"]["status"] == "changed since it was marked: q3-proof"
+    page = (out / "marking.html").read_text()
+    assert "The proof changed since it was marked." in page
+    assert table(sheet)["a"]["q3-proof version"] == first  # what was marked stays on record
+
+
+def test_the_version_of_a_proof_without_points_follows_the_proof(tmp_path):
+    folder, out = (
+        make_folder(tmp_path, {"a": submission(**{"q3-proof": "First"})}),
+        tmp_path / "out",
+    )
+    run(folder, out, *OPTIONS)
+    first = table(out / "hand_grades.csv")["a"]["q3-proof version"]
+    (folder / "a.ipynb").write_text(json.dumps(submission(**{"q3-proof": "Second"})))
+    run(folder, out, *OPTIONS)
+    assert table(out / "hand_grades.csv")["a"]["q3-proof version"] not in ("", first)
