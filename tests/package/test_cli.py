@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 from importlib.metadata import version
 from pathlib import Path
 
@@ -314,6 +316,7 @@ def in_a_terminal_until(shown, command):
     """Start the program with a terminal for standard error; wait until it shows a text."""
     environment = os.environ | {"PYTHONPATH": str(Path(ntp.__file__).parents[1])}
     reader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 150))  # of a width in which a bar has room
     # A script that runs in the background has SIGINT ignored, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
@@ -323,7 +326,10 @@ def in_a_terminal_until(shown, command):
     os.close(terminal)
     seen = ""
     while shown not in seen:
-        seen += os.read(reader, 200).decode()
+        if not select.select([reader], [], [], 120)[0]:
+            process.kill()
+            pytest.fail(f"in two minutes the program showed only {seen!r}")
+        seen += os.read(reader, 200).decode(errors="replace")
     return process, reader
 
 
