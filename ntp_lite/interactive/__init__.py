@@ -23,6 +23,7 @@ glides.
 
 from ._computations import COMPUTATIONS
 from ._figures import SCRIPTS, STYLES, Figure, Frames, Handles, Slider, TextCounts, without_library
+from ._numbers import number
 from ._panels import Bars, HeatMap, Lines, Pairs, Panel, Points, Solid
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "Slider",
     "Solid",
     "TextCounts",
+    "number",
     "without_library",
 ]

@@ -372,7 +372,8 @@ class TextCounts(Figure):
             for word in rows
         )
         return Markup(
-            '<div class="ntp-scroll"><table><caption>Counts N</caption>'
+            '<p class="ntp-panel-title">Counts N: rows are next words, columns contexts</p>'
+            '<div class="ntp-scroll"><table aria-label="Counts N">'
             "<thead><tr><td></td>{}</tr></thead><tbody>{}</tbody></table></div>"
         ).format(head, body)
 
@@ -444,5 +445,5 @@ def _swatch(entry: Mapping[str, Any]) -> Markup:
 def _check_alt(alt: str) -> None:
     if len(alt.split()) < 5:
         raise ValueError(
-            f"alt is {alt!r}; describe the figure in a sentence for who cannot see it."
+            f"alt is {alt!r}; describe in a sentence what the figure shows."
         )

@@ -150,7 +150,7 @@ class Pairs(Panel):
     notes: Sequence[str] = ()
     control: Sequence[bool] = ()
     ratio: float = 2.6
-    narrow_ratio: float | None = 1.0
+    narrow_ratio: float | None = 0.9
 
     @classmethod
     def of(
@@ -199,19 +199,16 @@ class Pairs(Panel):
         for k, (first, second, cosine) in enumerate(frame):
             half = math.acos(min(1.0, max(-1.0, cosine))) / 2
             colour = OFF_SUPPORT if control[k] else CONTEXT
-            for sign, length, name in ((-1, first, 0), (1, second, 1)):
+            for sign, length in ((-1, first), (1, second)):
                 x = 2.2 * k + sign * length / longest * math.sin(half)
                 y = length / longest * math.cos(half)
                 ax.plot([2.2 * k, x], [0, y], color=colour, lw=2.2, ls="-")
                 ax.plot(x, y, "s", color=colour, ms=6)
-                ax.annotate(
-                    self.names[k][name], (x, y), (7 * sign, 0), textcoords="offset points",
-                    ha="right" if sign < 0 else "left", va="center", fontsize=9,
-                )  # fmt: skip
             said = f"cosine {cosine:.2f}" if min(first, second) > 0 else "cosine \u2013"
-            ax.text(2.2 * k, -0.16, said, ha="center", weight="bold")
-            ax.text(2.2 * k, -0.3, notes[k], ha="center", fontsize=9)
-        ax.set(xlim=(-1.1, 2.2 * len(frame) - 1.1), ylim=(-0.38, 1.1))
+            ax.text(2.2 * k, -0.17, " | ".join(self.names[k]), ha="center")
+            ax.text(2.2 * k, -0.34, said, ha="center", weight="bold")
+            ax.text(2.2 * k, -0.5, notes[k], ha="center", fontsize=9)
+        ax.set(xlim=(-1.1, 2.2 * len(frame) - 1.1), ylim=(-0.58, 1.1))
         ax.axis("off")
 
 
@@ -237,6 +234,7 @@ class Lines(Panel):
     references: Mapping[str, ArrayLike] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     ylim: tuple[float, float] | None = None
+    narrow_ratio: float | None = 1.6
 
     def points(self) -> NDArray[np.float64]:
         """x as an array; ValueError if it is not a list of at least two numbers."""
@@ -320,6 +318,7 @@ class Bars(Panel):
     references: Mapping[str, ArrayLike] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     ylim: tuple[float, float] | None = None
+    narrow_ratio: float | None = 1.6
 
     @property
     def n(self) -> int:

@@ -39,10 +39,6 @@ def lily() -> tuple[ntp.SoftLabels, ntp.Vocabulary, list[str]]:
     return labels, vocab, [vocab.decode(context) for context in labels.contexts]
 
 
-def scientific(value: float) -> str:
-    return f"{value:.0e}".replace("e-0", "e-")
-
-
 def ridge_figure() -> live.Frames:
     """The picture of the book: what a falling ridge does to Lily's context vectors."""
     labels, _, names = lily()
@@ -69,11 +65,11 @@ def ridge_figure() -> live.Frames:
     assert cosines[-1, :3].min() > 0.94 and cosines[-1, 3] < 0.8
     assert (np.diff(losses) < 0).all()
     says = [
-        f"Ridge {scientific(point.ridge)}: cosines of the three pairs with the same next words "
+        f"Ridge {live.number(point.ridge)}: cosines of the three pairs with the same next words "
         f"{', '.join(f'{c:.2f}' for c in row[:3])}; control pair {row[3]:.2f}; "
-        f"loss {loss:.1e} nats above the floor."
+        f"loss {live.number(loss)} nats above the floor."
         if point.L.any()
-        else f"Ridge {scientific(point.ridge)}: anything costs too much, all vectors are zero; "
+        else f"Ridge {live.number(point.ridge)}: anything costs too much, all vectors are zero; "
         f"loss {loss:.1f} nats above the floor."
         for point, row, loss in zip(path, cosines, losses, strict=True)
     ]
@@ -84,7 +80,7 @@ def ridge_figure() -> live.Frames:
         title="Make large vectors cheap, and contexts that allow the same words turn together",
         sliders=[
             live.Slider(
-                "ridge", [scientific(r) for r in ridges], start=8, ends=("vectors cost", "cheap")
+                "ridge", [live.number(r) for r in ridges], start=8, ends=("vectors cost", "cheap")
             )
         ],
         panels=[
@@ -116,7 +112,7 @@ def heat_figure() -> live.Frames:
     """A matrix, bars with a level and curves under the ridge slider."""
     labels, _, names = lily()
     order = ntp.seriation(ntp.centered_support(labels))
-    ridges = np.logspace(-2, -8, 7)
+    ridges = np.geomspace(0.1, 1e-4, 7)
     path = ntp.ridge_path(labels, ridges)
     cosines = np.array(
         [ntp.cosine_similarity(ntp.word_context_factors(p.L).H[:, order]) for p in path]
@@ -130,7 +126,7 @@ def heat_figure() -> live.Frames:
     return live.Frames(
         alt="Cosines of eleven context vectors as a matrix, and the singular values of the "
         "residual divided by the ridge, under a slider for the ridge.",
-        sliders=[live.Slider("ridge", [scientific(r) for r in ridges], start=3)],
+        sliders=[live.Slider("ridge", [live.number(r) for r in ridges], start=3)],
         panels=[
             live.HeatMap(
                 title="Cosines of contexts",
@@ -169,7 +165,7 @@ def heat_figure() -> live.Frames:
             ),
         ],
         says=[
-            f"Ridge {scientific(p.ridge)}: {(np.array(r) > 1 - 1e-3).sum()} directions are on."
+            f"Ridge {live.number(p.ridge)}: {(np.array(r) > 1 - 1e-3).sum()} directions are on."
             for p, r in zip(path, residuals, strict=True)
         ],
     )
@@ -197,6 +193,8 @@ def points_figure() -> live.Frames:
                 names=["cat", "dog", "duck", "bird", "frog", "kite", "ball"],
                 role=["word"] * 5 + ["context"] * 2,
                 arrows=True,
+                ratio=2.2,
+                narrow_ratio=1.3,
             )
         ],
         says=[f"{n} words of length {r}." for n in counts for r in radii],

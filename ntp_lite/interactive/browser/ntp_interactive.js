@@ -290,7 +290,7 @@
   function plotBox(width, height, spec) {
     return {
       left: 44,
-      right: width - 10,
+      right: width - 14,
       top: spec.ylabel ? 24 : 10,
       bottom: height - (spec.xlabel ? 38 : 22),
     };
@@ -382,16 +382,26 @@
     };
   }
 
+  // Pixels for a length of one, the same for all pairs and states: the longest vector fits in height,
+  // the widest fan in its column.
+  function fanScale(data, halfWidth, height) {
+    let scale = Infinity;
+    data.frames.forEach((frame) => data.names.forEach((_, k) => {
+      const half = Math.acos(clamp(frame[3 * k + 2], -1, 1)) / 2;
+      const length = Math.max(frame[3 * k], frame[3 * k + 1]);
+      if (length > 0) scale = Math.min(scale, height / length, halfWidth / (length * Math.sin(half) + 1e-12));
+    }));
+    return Number.isFinite(scale) ? scale : 1;
+  }
+
   // Pairs of vectors, each pair in the plane that it spans: lengths and angle are exact.
   function pairsPanel(svg, width, height, data, sizes) {
     const n = data.names.length;
     const columns = width < 560 && n > 2 ? Math.ceil(n / 2) : n;
     const rows = Math.ceil(n / columns);
     const [cellWidth, cellHeight] = [width / columns, height / rows];
-    const FOOT = 40; // two lines of text below the tails
-    const room = Math.min(cellHeight - FOOT - 24, cellWidth * 0.62);
-    const longest = Math.max(...data.frames.flatMap((f) => f.filter((_, k) => k % 3 < 2)), 1e-12);
-    const scale = room / longest;
+    const FOOT = 60; // three lines of text below the tails
+    const scale = fanScale(data, cellWidth / 2 - 12, cellHeight - FOOT - 12);
     const cells = svg.selectAll("g.item").data(data.names).join("g").attr("class", "item");
     const tail = (k) => [
       ((k % columns) + 0.5) * cellWidth,
@@ -403,16 +413,16 @@
       cells.append("line").attr("class", side).attr("stroke", colour).attr("stroke-width", 2.5)
         .attr("stroke-linecap", "round");
       cells.append("path").attr("class", `tip ${side}`).attr("d", markPath("square", 5)).attr("fill", colour);
-      cells.append("text").attr("class", `name halo ${side}`).text((names) => names[which])
-        .attr("text-anchor", which ? "start" : "end");
     });
+    cells.append("text").attr("class", "name").attr("text-anchor", "middle").text((names) => names.join(" | "));
     cells.append("text").attr("class", "cosine").attr("text-anchor", "middle").attr("font-weight", 650);
     cells.append("text").attr("class", "quiet note").attr("text-anchor", "middle")
       .text((_, k) => data.notes[k]);
     cells.each(function place(_, k) {
       const [x, y] = tail(k);
-      select(this).select(".cosine").attr("x", x).attr("y", y + 19);
-      select(this).select(".note").attr("x", x).attr("y", y + 34);
+      [".name", ".cosine", ".note"].forEach((what, row) => {
+        select(this).select(what).attr("x", x).attr("y", y + [19, 36, 52][row]);
+      });
     });
     let marks = [];
     const said = (now, k) => (now[3 * k] * now[3 * k + 1] > 0 ? now[3 * k + 2].toFixed(2) : "–");
@@ -433,8 +443,6 @@
             const [ex, ey] = ends[which];
             cell.select(`line.${side}`).attr("x1", x).attr("y1", y).attr("x2", ex).attr("y2", ey);
             cell.select(`path.${side}`).attr("transform", `translate(${ex},${ey})`);
-            // Names stand beside the tips, and at the foot of a pair that is too short for that.
-            cell.select(`text.${side}`).attr("x", ex + (which ? 9 : -9)).attr("y", ey + 4);
             marks.push({
               x: ex, y: ey, key: names[which],
               text: `${names[which]}: length ${show(now[3 * k + which])}\ncosine with ${names[1 - which]}: ${said(now, k)}`,
@@ -608,7 +616,8 @@
     const left = named ? Math.min(width * 0.34, 10 + 6.4 * longest(data.rows)) : 8;
     const cellWidth = (width - left - 8) / columns;
     const titled = columns <= 30 && cellWidth > 9;
-    const bottom = titled ? 10 + 5 * longest(data.columns) : 8;
+    const upright = cellWidth < 16; // slanted names would run into each other
+    const bottom = titled ? 10 + (upright ? 6.4 : 5) * longest(data.columns) : 8;
     const cell = Math.min(cellWidth, (height - 8 - bottom) / rows) > 0 && data.square
       ? Math.min(cellWidth, (height - 8 - bottom) / rows) : null;
     const [w, h] = [cell || cellWidth, cell || (height - 8 - bottom) / rows];
@@ -620,7 +629,8 @@
     if (titled) {
       svg.selectAll("text.column").data(data.columns).join("text").attr("class", "column quiet")
         .attr("text-anchor", "end")
-        .attr("transform", (_, j) => `translate(${left + (j + 0.6) * w},${4 + rows * h + 10})rotate(-48)`)
+        .attr("transform", (_, j) =>
+          `translate(${left + (j + 0.5) * w + 3},${4 + rows * h + (upright ? 6 : 10)})rotate(${upright ? -90 : -48})`)
         .text(short);
     }
     const cells = svg.append("g").selectAll("rect").data(data.frames[0]).join("rect")
@@ -704,8 +714,13 @@
         items.select("path")
           .attr("d", ({ k }) => markPath(shapeOf(data.roles[k]), 4.5 + 3 * near(turned[k].depth)))
           .attr("fill-opacity", ({ k }) => 0.55 + 0.45 * near(turned[k].depth));
-        items.select("text").attr("x", ({ k }) => (turned[k].x < width / 2 ? -12 : 12))
-          .attr("text-anchor", ({ k }) => (turned[k].x < width / 2 ? "end" : "start"));
+        // Labels stand outside, unless the edge of the picture would cut them.
+        const inside = ({ name, k }) => {
+          const wide = 14 + 6.6 * name.length;
+          return turned[k].x < width / 2 ? turned[k].x > wide : turned[k].x + wide > width;
+        };
+        items.select("text").attr("x", (item) => (inside(item) ? -12 : 12))
+          .attr("text-anchor", (item) => (inside(item) ? "end" : "start"));
       },
       pick: (px, py) => nearest(marks, px, py),
       table(position) {
@@ -1010,10 +1025,11 @@
     return handle;
   }
 
-  function dot(svg, name, shape, colour) {
+  function dot(svg, name, shape, colour, above) {
     const mark = svg.append("g");
     mark.append("path").attr("d", markPath(shape, 5)).attr("fill", colour);
-    mark.append("text").attr("class", "halo quiet").attr("x", 9).attr("y", 15).text(name);
+    mark.append("text").attr("class", "halo quiet").attr("x", above ? -6 : 8).attr("y", above ? -9 : 16)
+      .attr("text-anchor", above ? "end" : "start").text(name);
     return mark;
   }
 
@@ -1109,9 +1125,9 @@
           stack(svg, width, 18, `loss ${nats(loss)} = floor + excess`, [
             { name: "floor", value: floor, colour: "var(--ntp-off)" },
             { name: "excess", value: excess, colour: "var(--ntp-plus)" },
-          ], 4);
-          stack(svg, width, 74, `floor ${nats(floor)}`, [{ name: "floor", value: floor, colour: "var(--ntp-off)" }], 4);
-          stack(svg, width, 130, `excess ${nats(excess)}`, [{ name: "excess", value: excess, colour: "var(--ntp-plus)" }], 4);
+          ], 2.5);
+          stack(svg, width, 74, `floor ${nats(floor)}`, [{ name: "floor", value: floor, colour: "var(--ntp-off)" }], 2.5);
+          stack(svg, width, 130, `excess ${nats(excess)}`, [{ name: "excess", value: excess, colour: "var(--ntp-plus)" }], 2.5);
         },
       ],
       say(state, names) {
@@ -1128,7 +1144,7 @@
         },
         {
           name: "distance of Q from P", min: 0, max: 8, step: 0.05,
-          text: (v) => `10^${show(-v)}`.replace("10^0", "1"),
+          text: (v) => show(10 ** -v),
           get: () => state.steps, set: (v) => { state.steps = v; },
         },
       ],
@@ -1179,20 +1195,26 @@
           const { logits } = COMPUTATIONS.column(state);
           const box = { left: 36, right: width - 8, top: 14, bottom: height - 24 };
           const { y, at } = columnBars(svg, box, names, {
-            domain: [-10, 14], values: logits, colour: (k) => (k < 2 ? "var(--ntp-support)" : "var(--ntp-off)"),
+            domain: [-8, 12], values: logits, colour: (k) => (k < 2 ? "var(--ntp-support)" : "var(--ntp-off)"),
           });
           grip(svg, "shares", "circle", "var(--ntp-support)", (_, py) => {
             // The difference of the two logits is ln(share / (1 - share)); their mean stays.
-            const half = clamp(y.invert(py) - (logits[0] + logits[1]) / 2, -1.94, 1.94);
+            const [first, second] = COMPUTATIONS.column(state).logits;
+            const half = clamp(y.invert(py) - (first + second) / 2, -1.94, 1.94);
             state.share = clamp(Math.round(100 / (1 + Math.exp(-2 * half))) / 100, 0.02, 0.98);
             changed();
-          }).attr("transform", `translate(${at(0)},${y(logits[0])})`).datum({ x: at(0), y: y(logits[0]) });
+          }).attr("transform", `translate(${at(0)},${y(logits[0])})`).datum({ x: at(0), y: y(logits[0]) })
+            .select("text").attr("x", 0).attr("y", -14).attr("text-anchor", "middle");
           const middle = (logits[0] + logits[1]) / 2;
+          const last = names.length - 1;
+          svg.append("path").attr("stroke", "var(--ntp-support)").attr("stroke-dasharray", "4 3")
+            .attr("d", `M${at(0)},${y(middle)}H${at(last)}`);
           grip(svg, "height", "square", "var(--ntp-support)", (_, py) => {
             const V = logits.length;
             state.height = clamp(Math.round((y.invert(py) * V * 10) / state.off) / 10, 0, 16);
             changed();
-          }).attr("transform", `translate(${at(1)},${y(middle)})`).datum({ x: at(1), y: y(middle) });
+          }).attr("transform", `translate(${at(last)},${y(middle)})`).datum({ x: at(last), y: y(middle) })
+            .select("text").attr("x", 8).attr("y", -14).attr("text-anchor", "end");
         },
         (svg, width, height, state, names) => {
           const { Q } = COMPUTATIONS.column(state);
@@ -1219,15 +1241,15 @@
     certificate: {
       ranges: (state, names) => [
         ...names.map((name, k) => ({
-          name: `${name} in P`, min: 0, max: 1, step: 0.01, text: percent,
+          name: `P: ${name}`, min: 0, max: 1, step: 0.01, text: percent,
           get: () => state.P[k], set: (v) => { state.P = withShare(state.P, k, v, 0); },
         })),
         ...names.map((name, k) => ({
-          name: `${name} in the guess`, min: 0.01, max: 0.98, step: 0.01, text: percent,
+          name: `guess: ${name}`, min: 0.01, max: 0.98, step: 0.01, text: percent,
           get: () => state.guess[k], set: (v) => { state.guess = withShare(state.guess, k, v, 0.005); },
         })),
         {
-          name: "ridge, the radius of the disc", min: 0.01, max: 0.6, step: 0.01, text: (v) => show(v),
+          name: "ridge, the radius of the disc", wide: true, min: 0.01, max: 0.6, step: 0.01, text: (v) => show(v),
           get: () => state.ridge, set: (v) => { state.ridge = v; },
         },
       ],
@@ -1241,12 +1263,13 @@
             .attr("fill", "var(--ntp-support)").attr("fill-opacity", 0.1).attr("stroke", "var(--ntp-support)");
           svg.append("path").attr("stroke", "var(--ntp-off)").attr("stroke-dasharray", "3 3").attr("fill", "none")
             .attr("d", `M${guess}L${P}`);
-          dot(svg, "dual point", "circle", "var(--ntp-off)").attr("transform", `translate(${dual})`);
-          dot(svg, "optimum", "square", "var(--ntp-plus)").attr("transform", `translate(${best})`);
+          dot(svg, "dual point", "circle", "var(--ntp-off)", false).attr("transform", `translate(${dual})`);
+          dot(svg, "optimum", "square", "var(--ntp-plus)", true).attr("transform", `translate(${best})`);
           grip(svg, "P", "circle", "var(--ntp-support)", (px, py) => {
             state.P = normalise(place.read([px, py]), 0);
             changed();
-          }).attr("transform", `translate(${P})`).datum({ x: P[0], y: P[1] });
+          }).attr("transform", `translate(${P})`).datum({ x: P[0], y: P[1] })
+            .select("text").attr("x", -10).attr("y", 22).attr("text-anchor", "end");
           grip(svg, "guess", "square", "var(--ntp-context)", (px, py) => {
             state.guess = normalise(place.read([px, py]), 0.005);
             changed();
@@ -1274,12 +1297,15 @@
     const say = speaker(root);
     const redraws = [];
     const controls = root.querySelector(":scope > .ntp-controls");
-    const ranges = kind.ranges(state, data.names).map((spec) => {
+    const specs = kind.ranges(state, data.names);
+    controls.classList.toggle("ntp-many", specs.length > 3);
+    const ranges = specs.map((spec) => {
       const made = range(spec.name, { ...spec, value: spec.get() });
       made.input.addEventListener("input", () => {
         spec.set(Number(made.input.value));
         changed();
       });
+      made.control.classList.toggle("ntp-wide", Boolean(spec.wide));
       controls.append(made.control);
       return { ...made, spec };
     });
@@ -1302,7 +1328,7 @@
       canvasOf(box, label, (svg, width, height) => {
         // A drag holds on to the handle's node, so the rest is redrawn around it.
         const redraw = () => repaint(svg, (canvas) => kind.draw[i](canvas, width, height, state, data.names, changed));
-        redraws.push(redraw);
+        redraws[i] = redraw; // in place of the one for another size
         redraw();
       });
     });
@@ -1321,7 +1347,10 @@
       if (!made.includes(node)) svg.node().insertBefore(node, first);
       else if (!held.length) svg.node().append(node);
     });
-    held.forEach((node, k) => node.setAttribute("transform", made[k].getAttribute("transform")));
+    held.forEach((node, k) => {
+      node.setAttribute("transform", made[k].getAttribute("transform"));
+      select(node).datum(select(made[k]).datum()); // where the next drag starts
+    });
   }
 
   // --- Figures: a text and its counts ---------------------------------------------------------------
@@ -1340,7 +1369,7 @@
     });
     const write = () => {
       const counts = countText(area.value, Number(chosen("length")));
-      box.replaceChildren(...(counts.n ? [countsTable(counts, chosen("matrix"))] : []));
+      box.replaceChildren(...(counts.n ? countsTable(counts, chosen("matrix")) : []));
       say(countsSentence(counts));
     };
     root.querySelectorAll("input[type=radio][data-choice]").forEach((input) => {
@@ -1377,9 +1406,9 @@
     const more = hidden || hiddenRows
       ? ` (the ${columns.length} commonest contexts of ${contexts.length})` : "";
     const title = { N: "Counts N", P: "Frequencies P", S: "Support S" }[matrix];
-    return element("div", { class: "ntp-scroll", tabindex: "0", role: "region", "aria-label": title },
-      element("table", {}, element("caption", {}, `${title}: rows are next words, columns contexts${more}`),
-        element("thead", {}, head), element("tbody", {}, ...body)));
+    const line = element("p", { class: "ntp-panel-title" }, `${title}: rows are next words, columns contexts${more}`);
+    const table = element("table", { "aria-label": title }, element("thead", {}, head), element("tbody", {}, ...body));
+    return [line, element("div", { class: "ntp-scroll", tabindex: "0", role: "region", "aria-label": title }, table)];
   }
 
   // --- Mounting -------------------------------------------------------------------------------------
