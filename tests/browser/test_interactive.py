@@ -16,12 +16,17 @@ COMBINATIONS = [(width, theme) for width in (390, 1440) for theme in ("light", "
 
 def picture(page, name: str) -> str:
     """All that is drawn in a figure, once it has come to rest."""
-    page.wait_for_timeout(1200)
-    return page.evaluate(
-        "name => [...document.querySelectorAll(`#${name} .ntp-drawing svg, #${name} .ntp-counts`)]"
-        ".map(node => node.innerHTML).join()",
-        name,
-    )
+    drawn, waits = None, 0
+    while waits < 40:
+        page.wait_for_timeout(200)  # the sentence waits for a pause, too
+        now = page.evaluate(
+            "names => [...document.querySelectorAll(names)].map(node => node.innerHTML).join()",
+            f"#{name} .ntp-drawing svg, #{name} .ntp-counts",
+        )
+        if now == drawn:
+            return now
+        drawn, waits = now, waits + 1
+    raise AssertionError(f"{name} does not come to rest")
 
 
 def says(page, name: str) -> str:
@@ -70,13 +75,13 @@ def test_every_handle_can_be_dragged_again_and_again(show, name):
     assert handles.count() >= 2
     for k in range(handles.count()):
         handles.nth(k).scroll_into_view_if_needed()
-        for _ in range(2):  # the second drag starts where the first one ended
+        for up in (1, -1):  # the second drag starts where the first one ended
             before = state(shown.page, name)
             box = handles.nth(k).locator(".grip").bounding_box()
             x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
             shown.page.mouse.move(x, y)
             shown.page.mouse.down()
-            shown.page.mouse.move(x + 6, y - 18, steps=4)
+            shown.page.mouse.move(x + 6 * up, y - 18 * up, steps=4)
             shown.page.mouse.up()
             assert_all_changed(before, state(shown.page, name))
             new = handles.nth(k).locator(".grip").bounding_box()
@@ -87,12 +92,13 @@ def test_every_handle_can_be_dragged_again_and_again(show, name):
 
 def test_touch_drags_a_handle(show):
     shown = show(width=390, has_touch=True, is_mobile=True)
-    shown.page.locator("#loss").scroll_into_view_if_needed()
+    shown.page.locator("#loss g.handle").first.scroll_into_view_if_needed()
     before = state(shown.page, "loss")
     box = shown.page.locator("#loss g.handle .grip").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     client = shown.context.new_cdp_session(shown.page)
-    for kind, where in (("touchStart", [(x, y)]), ("touchMove", [(x, y + 25)]), ("touchEnd", [])):
+    moves = [("touchMove", [(x, y + 8 * k)]) for k in (1, 2, 3)]
+    for kind, where in (("touchStart", [(x, y)]), *moves, ("touchEnd", [])):
         points = [{"x": a, "y": b} for a, b in where]
         client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     assert_all_changed(before, state(shown.page, "loss"))

@@ -506,7 +506,7 @@
             const { name } = data.series[i];
             marks.push({
               x: x(data.x[k]), y: y(value), key: name,
-              text: `${name || data.ylabel}: ${show(value)}\n${data.xlabel} ${show(data.x[k])}`,
+              text: `${name || data.ylabel || data.title}: ${show(value)}\n${data.xlabel} ${show(data.x[k])}`,
             });
           }),
         );
@@ -525,7 +525,7 @@
       table(position) {
         const now = data.series.map((s) => blend(s.frames, sizes, position));
         return {
-          head: [data.xlabel, ...data.series.map((s) => s.name || data.ylabel)],
+          head: [data.xlabel, ...data.series.map((s) => s.name || data.ylabel || data.title)],
           rows: data.x.map((at, k) => [show(at), ...now.map((values) => show(values[k]))]),
         };
       },
@@ -752,7 +752,7 @@
   }
 
   function range(name, { min, max, step, value, ends = null, text }) {
-    const input = element("input", { type: "range", min, max, step, value });
+    const input = element("input", { type: "range", min, max, step, value, "aria-label": name });
     const output = element("span", { class: "ntp-value" });
     const label = element("label", {},
       element("span", { class: "ntp-name" }, element("span", {}, name), output), input);
@@ -760,7 +760,6 @@
       element("span", {}, ends[0]), element("span", {}, ends[1])));
     const tell = () => {
       output.textContent = text(Number(input.value));
-      input.setAttribute("aria-label", name);
       input.setAttribute("aria-valuetext", output.textContent);
     };
     tell();
