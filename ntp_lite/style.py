@@ -112,9 +112,17 @@ def adapt_svg(svg: str) -> str:
         body = _replace_colour(body, light, name)
     body = _replace_colour(body, "#000000", "ink")
     # Text and paths without a colour of their own are black.
-    body = re.sub(r"font: ?([\d.]+px) [^;\"]*", rf"font-size: \1; font-family: {FONTS}", body)
+    body = re.sub(r"font: ?([^;\"]*?)([\d.]+px) [^;\"]*", _page_font, body)
     head = start[0].replace("<svg", '<svg class="ntp-svg"', 1)
     return f"{head}{_style_sheet()}{body}"
+
+
+def _page_font(shorthand: re.Match[str]) -> str:
+    """The shorthand with its weight and size, in the page's family; italic letters stay italic."""
+    words = shorthand[1].split()
+    slant = "font-style: italic; " if {"italic", "oblique"} & set(words) else ""
+    weight = "".join(f"font-weight: {word}; " for word in words if word in ("bold", "600", "700"))
+    return f"{slant}{weight}font-size: {shorthand[2]}; font-family: {FONTS}"
 
 
 def _replace_colour(svg: str, colour: str, name: str) -> str:

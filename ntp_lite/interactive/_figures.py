@@ -444,6 +444,4 @@ def _swatch(entry: Mapping[str, Any]) -> Markup:
 
 def _check_alt(alt: str) -> None:
     if len(alt.split()) < 5:
-        raise ValueError(
-            f"alt is {alt!r}; describe in a sentence what the figure shows."
-        )
+        raise ValueError(f"alt is {alt!r}; describe in a sentence what the figure shows.")

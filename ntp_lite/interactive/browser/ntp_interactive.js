@@ -543,7 +543,8 @@
     const values = data.series.flatMap((s) => s.frames);
     const refs = data.levels.map((level) => [level.value]);
     const crosses = data.references.flatMap((s) => s.frames);
-    const ys = data.ylim || extent([...values, ...refs, ...crosses], true);
+    const [lowest, highest] = extent([...values, ...refs, ...crosses], true);
+    const ys = data.ylim || [lowest, highest + 0.04 * (highest - lowest)];
     const ticks = data.dots ? [1, ...[5, 10, 15, 20, 30, 40, 50].filter((k) => k <= n)] : [];
     const { x, y } = axes(svg, box, { ...data, x: [0.4, n + 0.6], y: ys, xTicks: ticks });
     const step = (box.right - box.left) / (n + 0.2);
