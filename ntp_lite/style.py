@@ -1,9 +1,9 @@
 """The look of the book's figures: its colours, its matplotlib style, and SVG that follows the page.
 
 One visual language for the whole book: **words are blue circles, contexts orange squares, the
-support is green, what is off the support grey**. Each colour has a contrast of at least 3:1 with a
-white and with a black page (`PALETTE` lists both variants), so that a figure reads even where
-nothing tells it which page it stands on.
+support is green, what is off the support grey**. The colours for a light page have a contrast of at
+least 3:1 with a dark one, too, so that a figure reads even where nothing tells it which page it
+stands on (JupyterLab's dark theme shows an image on a ground that the image cannot see).
 
 A static figure is an SVG with a transparent ground. `adapt_svg` replaces the fixed colours that
 matplotlib wrote by CSS variables with a light and a dark value. Which one holds is decided
@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 # Name: (on a light ground, on a dark ground).
 PALETTE = {
-    "ink": ("#59616c", "#c3c9d2"),
+    "ink": ("#656d79", "#c3c9d2"),
     "page": ("#ffffff", "#121212"),
     "grid": ("#d3d7dc", "#3b4149"),
     "word": ("#1f6fb2", "#74b5ec"),
@@ -35,8 +35,8 @@ PALETTE = {
     "off": ("#7d838c", "#9aa1ab"),
     "plus": ("#b5303c", "#f0808a"),
     "minus": ("#2466a8", "#78b0ee"),
-    "series-4": ("#7a4fa3", "#bd9be6"),
-    "series-5": ("#a13d63", "#ec93b6"),
+    "series-4": ("#8459ad", "#bd9be6"),
+    "series-5": ("#b04a70", "#ec93b6"),
     "series-6": ("#0f7c86", "#5cc5cf"),
 }
 INK, GRID = PALETTE["ink"][0], PALETTE["grid"][0]
