@@ -107,6 +107,8 @@ def adapt_svg(svg: str) -> str:
     if start is None:
         raise ValueError("adapt_svg was given no <svg> element; pass the text of an SVG file.")
     body = re.sub(r"<metadata>.*?</metadata>", "", svg[start.end() :], flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r">\s+<", "><", body)
     body = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", body)
     for name, (light, _) in PALETTE.items():
         body = _replace_colour(body, light, name)

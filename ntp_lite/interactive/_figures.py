@@ -171,20 +171,23 @@ class Frames(Figure):
         }
 
 
-# Panels of each computation: their titles, and width over height.
-_HANDLE_PANELS: dict[str, tuple[tuple[str, float], ...]] = {
+# Panels of each computation: their titles, and width over height, the second on a phone.
+_HANDLE_PANELS: dict[str, tuple[tuple[str, float, float], ...]] = {
     "loss": (
-        ("Logits (drag the squares)", 1.15),
-        ("Prediction (bars) and P (dashed)", 1.15),
-        ("Loss, in nats", 1.3),
+        ("Logits (drag the squares)", 1.15, 1.5),
+        ("Prediction (bars) and P (dashed)", 1.15, 1.7),
+        ("Loss, in nats", 1.3, 2.1),
     ),
-    "simplex": (("Predictions of three words", 1.15), ("What it costs", 1.9)),
+    "simplex": (("Predictions of three words", 1.15, 1.15), ("What it costs", 1.9, 2.8)),
     "column": (
-        ("Logits of one context", 1.15),
-        ("Prediction (bars) and P (dashed)", 1.15),
-        ("Excess loss, in nats", 1.3),
+        ("Logits of one context", 1.15, 1.5),
+        ("Prediction (bars) and P (dashed)", 1.15, 1.7),
+        ("Excess loss, in nats", 1.3, 2.1),
     ),
-    "certificate": (("Predictions of three words", 1.15), ("Bounds, above the floor", 1.5)),
+    "certificate": (
+        ("Predictions of three words", 1.15, 1.15),
+        ("Bounds, above the floor", 1.5, 2.1),
+    ),
 }
 
 
@@ -236,8 +239,8 @@ class Handles(Figure):
             "title": self.title,
             "columns": len(_HANDLE_PANELS[self.computation]),
             "panels": [
-                self._panel(k, title, ratio, values)
-                for k, (title, ratio) in enumerate(_HANDLE_PANELS[self.computation])
+                {**self._panel(k, title, ratio, values), "narrow_ratio": narrow}
+                for k, (title, ratio, narrow) in enumerate(_HANDLE_PANELS[self.computation])
             ],
             "says": ", ".join(f"{name} {value:.3g}" for name, value in scalars.items()) + ".",
             "data": _json({**data, "state": state}),
@@ -254,7 +257,6 @@ class Handles(Figure):
             "title": title,
             "alt": f"{title}. {self.alt}" if k == 0 else title,
             "ratio": ratio,
-            "narrow_ratio": None,
             "span": 1,
             "legend": [],
             "still": _still(draw, ratio, 1),

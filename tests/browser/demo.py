@@ -288,6 +288,7 @@ html {{ color-scheme: light; --pst-color-background: #fff; background: #fff; col
 html[data-theme="dark"] {{ color-scheme: dark; --pst-color-background: #121212;
   background: #121212; color: #ced6dd; }}
 body {{ max-width: 45rem; margin: 0 auto; padding: 1rem; font: 16px/1.6 system-ui, sans-serif; }}
+svg.ntp-svg {{ max-width: 100%; height: auto; }}
 iframe {{ width: 100%; height: 900px; border: 0; }}
 </style>{head}</head><body><main><h1>Interactive figures</h1>
 {body}

@@ -244,6 +244,16 @@ def test_style_sheet_script_and_palette_have_the_same_colours():
         assert f"#{colour}" in known
 
 
+def test_labels_of_static_figures_can_be_read_on_a_phone():
+    from matplotlib import rc_params_from_file
+
+    path = str(resources.files("ntp_lite") / "data" / "book.mplstyle")
+    sheet = rc_params_from_file(path, use_default_template=False)
+    shown = 358 / (sheet["figure.figsize"][0] * 72)  # pixels for a point on a phone
+    fonts = [sheet[f"{name}size"] for name in ("font.", "axes.label", "xtick.label", "ytick.label")]
+    assert min([*fonts, sheet["legend.fontsize"]]) * shown >= 9
+
+
 def test_static_figures_have_no_fixed_ink():
     from matplotlib import style as sheets
     from matplotlib.figure import Figure
