@@ -244,6 +244,16 @@ def test_axe_finds_no_violation_of_wcag_2_2_aa(show, axe, width, theme):
     assert shown.page.evaluate(ids) == ["label"]
 
 
+def test_the_slider_stays_in_sight_on_a_phone(show):
+    """The panels of the ridge are higher than the screen; what they show is moved below them."""
+    page = show(width=390).page
+    page.evaluate("document.querySelector('#ridge .ntp-panels').scrollIntoView()")
+    page.wait_for_timeout(200)
+    box = page.locator("#ridge input[type=range]").bounding_box()
+    assert page.locator("#ridge .ntp-panels").bounding_box()["height"] > 800
+    assert box["y"] + box["height"] <= 900
+
+
 def test_mounting_moves_nothing(show):
     """The live drawing takes the place of the still picture: no layout shift."""
     shown = show()

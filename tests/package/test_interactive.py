@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from importlib import resources
 
 import numpy as np
@@ -252,6 +254,29 @@ def test_labels_of_static_figures_can_be_read_on_a_phone():
     shown = 358 / (sheet["figure.figsize"][0] * 72)  # pixels for a point on a phone
     fonts = [sheet[f"{name}size"] for name in ("font.", "axes.label", "xtick.label", "ytick.label")]
     assert min([*fonts, sheet["legend.fontsize"]]) * shown >= 9
+
+
+IN_A_NOTEBOOK = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+import matplotlib
+matplotlib.use("module://matplotlib_inline.backend_inline")
+import matplotlib.pyplot as plt
+from ntp_lite.style import use_book_style
+use_book_style()
+figure, ax = plt.subplots()
+ax.plot([1, 2], [2, 1])
+shown, _ = shell.display_formatter.format(figure)
+assert set(shown) == {"image/svg+xml", "text/plain"}, set(shown)
+assert "ntp-svg" in shown["image/svg+xml"]
+"""
+
+
+def test_notebooks_show_figures_as_svg_that_follows_the_page():
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_NOTEBOOK], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_static_figures_have_no_fixed_ink():
