@@ -57,6 +57,22 @@ def test_keyboard_changes_the_picture_and_its_text(show, name):
 
 
 @pytest.mark.parametrize("name", WITH_SLIDER)
+def test_each_state_has_its_picture_whatever_came_before(show, name):
+    shown = show()
+    slider = shown.page.locator(f"#{name} .ntp-interactive > .ntp-controls input[type=range]").first
+    seen = []
+    for key in ("Home", "ArrowRight", "End", "Home", "End"):
+        slider.press(key)
+        seen.append(state(shown.page, name))
+    first, second, last, first_again, last_again = seen
+    assert first == first_again
+    assert last == last_again
+    assert_all_changed(first, second)
+    assert_all_changed(first, last)
+    assert not shown.problems
+
+
+@pytest.mark.parametrize("name", WITH_SLIDER)
 def test_mouse_on_a_slider_changes_the_picture_and_its_text(show, name):
     shown = show()
     slider = shown.page.locator(f"#{name} .ntp-interactive > .ntp-controls input[type=range]").first

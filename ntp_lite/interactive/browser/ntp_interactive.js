@@ -883,7 +883,9 @@
     // The picture eases to the state that the slider names; with reduced motion it is there at once.
     let [moving, before] = [0, 0];
     const step = (time) => {
-      const part = still.matches ? 1 : 1 - Math.exp(-Math.min(64, time - before) / 90);
+      // A frame may carry a time before the one at which it was asked for.
+      const passed = clamp(time - before, 0, 64);
+      const part = still.matches ? 1 : 1 - Math.exp(-passed / 90);
       before = time;
       let settled = true;
       position.forEach((at, axis) => {
