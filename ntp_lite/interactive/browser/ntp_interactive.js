@@ -353,7 +353,7 @@
         const now = blend(data.frames, sizes, position);
         marks = data.names.map((name, k) => ({
           x: x(now[2 * k]), y: y(now[2 * k + 1]), key: name,
-          text: `${name}${data.details[k] ? `\n${data.details[k]}` : ""}`,
+          text: () => `${name}${data.details[k] ? `\n${data.details[k]}` : ""}`,
         }));
         const labels = marks.map((mark, k) => {
           const leftward = data.arrows ? mark.x < origin[0] - 1 : mark.x > width - 90;
@@ -445,7 +445,7 @@
             cell.select(`path.${side}`).attr("transform", `translate(${ex},${ey})`);
             marks.push({
               x: ex, y: ey, key: names[which],
-              text: `${names[which]}: length ${show(now[3 * k + which])}\ncosine with ${names[1 - which]}: ${said(now, k)}`,
+              text: () => `${names[which]}: length ${show(now[3 * k + which])}\ncosine with ${names[1 - which]}: ${said(now, k)}`,
             });
           });
           cell.select(".cosine").text(`cosine ${said(now, k).replace("-", MINUS)}`);
@@ -489,6 +489,25 @@
       .attr("d", (s, i) => markPath(i % 2 ? "square" : "circle", 5.5))
       .attr("stroke", "var(--pst-color-background, var(--ntp-page, transparent))").attr("stroke-width", 1.5);
     let marks = [];
+    const curvesMove = data.series.some((s) => s.frames.length > 1);
+    function trace(now) {
+      paths.attr("d", (_, i) => drawn(now[i].map((value, k) => [data.x[k], value])));
+      marks = now.flatMap((values, i) => values.map((value, k) => ({ value, k, name: data.series[i].name })))
+        .filter(({ value }) => value !== null && (!data.logy || value > 0))
+        .map(({ value, k, name }) => ({
+          x: x(data.x[k]), y: y(value), key: name,
+          text: () => `${name || data.ylabel || data.title}: ${show(value)}\n${data.xlabel} ${show(data.x[k])}`,
+        }));
+    }
+    function walk(now, place) {
+      const at = x(between(data.x, place, data.logx));
+      cursor.attr("d", `M${at},${box.top}V${box.bottom}`);
+      walkers.attr("transform", (_, i) => {
+        const value = between(now[i], place, data.logy);
+        const visible = Number.isFinite(value) && (!data.logy || value > 0);
+        return visible ? `translate(${at},${y(value)})` : "translate(-99,-99)";
+      });
+    }
     const between = (values, place, log) => {
       const low = Math.min(Math.floor(place), values.length - 1);
       const [a, b] = [values[low], values[Math.min(low + 1, values.length - 1)]];
@@ -497,29 +516,10 @@
     };
     return {
       update(position, focus) {
-        marks = [];
         const now = data.series.map((s) => blend(s.frames, sizes, position));
-        paths.attr("d", (_, i) => drawn(now[i].map((value, k) => [data.x[k], value])));
-        now.forEach((values, i) =>
-          values.forEach((value, k) => {
-            if (value === null || (data.logy && value <= 0)) return;
-            const { name } = data.series[i];
-            marks.push({
-              x: x(data.x[k]), y: y(value), key: name,
-              text: `${name || data.ylabel || data.title}: ${show(value)}\n${data.xlabel} ${show(data.x[k])}`,
-            });
-          }),
-        );
+        if (curvesMove || !marks.length) trace(now);
         paths.classed("dimmed", (s) => focus && data.series.some((t) => t.name === focus) && s.name !== focus);
-        if (!data.follow) return;
-        const place = position[data.follow - 1];
-        const at = x(between(data.x, place, data.logx));
-        cursor.attr("d", `M${at},${box.top}V${box.bottom}`);
-        walkers.attr("transform", (_, i) => {
-          const value = between(now[i], place, data.logy);
-          const visible = Number.isFinite(value) && (!data.logy || value > 0);
-          return visible ? `translate(${at},${y(value)})` : "translate(-99,-99)";
-        });
+        if (data.follow) walk(now, position[data.follow - 1]);
       },
       pick: (px, py) => nearest(marks, px, py),
       table(position) {
@@ -594,7 +594,7 @@
           each.classed("dimmed", (_, k) => data.names.includes(focus) && data.names[k] !== focus);
           now[i].forEach((value, k) => marks.push({
             x: data.dots ? x(k + 1) : at(k), y: y(value), key: data.names[k],
-            text: `${data.names[k]}\n${s.name || data.title}: ${show(value)}`,
+            text: () => `${data.names[k]}\n${s.name || data.title}: ${show(value)}`,
           }));
         });
       },
@@ -656,7 +656,7 @@
         const detail = data.details.length ? `\n${data.details[k]}` : "";
         return {
           x: left + (j + 0.5) * w, y: 4 + i * h, key: data.columns[j],
-          text: `${data.rows[i]} · ${data.columns[j]}: ${show(now[k])}${detail}`,
+          text: () => `${data.rows[i]} · ${data.columns[j]}: ${show(now[k])}${detail}`,
         };
       },
       table(position) {
@@ -707,7 +707,7 @@
           .attr("stroke-opacity", ([a, b]) => 0.2 + 0.55 * near((turned[a].depth + turned[b].depth) / 2));
         marks = data.names.map((name, k) => ({
           x: turned[k].x, y: turned[k].y, key: name,
-          text: `${name}${data.details[k] ? `\n${data.details[k]}` : ""}`,
+          text: () => `${name}${data.details[k] ? `\n${data.details[k]}` : ""}`,
         }));
         items.sort((a, b) => turned[b.k].depth - turned[a.k].depth)
           .classed("dimmed", ({ name }) => focus && focus !== name)
@@ -785,7 +785,7 @@
     return {
       hide: () => { box.hidden = true; },
       show(drawing, mark) {
-        box.textContent = mark.text.replace(/-(?=\d)/g, MINUS);
+        box.textContent = mark.text().replace(/-(?=\d)/g, MINUS);
         box.hidden = false;
         const [outer, inner] = [root.getBoundingClientRect(), drawing.getBoundingClientRect()];
         const room = outer.width - box.offsetWidth;
