@@ -1,4 +1,4 @@
-"""The state of a training run in one file, and back (chapter 16).
+"""The state of a training run in one file, and back (Book: your_text_and_scale).
 
 A safetensors file: tensors by name, and in its metadata a JSON text and the hash of both. Nothing
 in it is executed when it is read, and any safetensors reader can open it.

@@ -1,4 +1,4 @@
-"""Training on soft labels, with one process or many, judged by the certificate (chs. 03, 13-16)."""
+"""Training on soft labels, with one process or many, judged by the certificate."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def fit(
 
     Raises ValueError for labels that do not fit the model and for CUDA where there is none,
     FileExistsError for a checkpoint that is there already, and FloatingPointError, with the step
-    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book: chapter 03.
+    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book: unconstrained_features.
     """
     return Trainer(model, labels, config, metrics).run(progress)
 
