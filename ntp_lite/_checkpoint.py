@@ -323,10 +323,10 @@ def _check_sizes(state: dict[int, dict[str, Any]], optimizer: optim.Optimizer) -
 
 
 def digest_of(array: NDArray | None) -> str | None:
-    """A short hash of an array's type, shape and entries."""
+    """A short hash of an array's shape and entries; integers of all widths are the same."""
     if array is None:
         return None
-    plain = np.ascontiguousarray(array)
+    plain = array.astype(np.int64) if array.dtype.kind in "iu" else np.ascontiguousarray(array)
     content = plain.tobytes() if plain.dtype != object else repr(plain.tolist()).encode()
     header = f"{plain.dtype.kind} {plain.shape}".encode()
     return hashlib.sha256(header + content).hexdigest()[:16]
