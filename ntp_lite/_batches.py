@@ -1,4 +1,4 @@
-"""Which contexts a step of training sees (chapter 16)."""
+"""Which contexts a step of training sees (Book: your_text_and_scale)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models with logits L = W H: free vectors (chs. 03, 04) and a small decoder (ch. 14)."""
+"""Models with logits L = W H: free vectors and a small decoder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Model(Protocol):
     - the numbers of the columns, a slice or an index tensor, if the class says
       `reads_tokens = False`: then a context has no features, its column of H is free, as in `UFM`.
 
-    Book: chapter 03 (free vectors) and chapter 14 (a decoder).
+    Book: unconstrained_features (free vectors) and transformers (a decoder).
     """
 
     W: Tensor
@@ -130,14 +130,14 @@ class UFM(nn.Module):
     """NTP-UFM: words W (V, d), contexts H (d, m), logits L = W H of rank at most d.
 
     With the penalty (ridge/2)(|W|^2 + |H|^2) its training loss is the paper's NTP-UFM problem; for
-    d >= rank(L_ridge) that is the same as min CE(L) + ridge |L|_* (chapter 04).
+    d >= rank(L_ridge) that is the same as min CE(L) + ridge |L|_* (nuclear_norm).
 
     Entries start as independent normals of deviation `scale / sqrt(d)`, from `seed` alone. Do not
     make `scale` tiny: with a ridge the origin is a saddle, and an optimiser that starts too near
-    it can stay there (chapter 05).
+    it can stay there (certificates).
 
     Raises ValueError for sizes that are not whole numbers from 1. Paper: eq. (NTP-UFM). Book:
-    chapter 03.
+    unconstrained_features.
     """
 
     reads_tokens = False  # a context is nothing but the number of its column
@@ -203,7 +203,7 @@ class Transformer(nn.Module):
     """Pre-norm decoder: logits L = W H with H[:, j] = last hidden state of context j.
 
     All parameters come from `config.seed`, drawn by a generator of the model's own, so that models
-    built at the same time in several threads do not mix. Book: chapter 14.
+    built at the same time in several threads do not mix. Book: transformers.
     """
 
     reads_tokens = True

@@ -1,4 +1,4 @@
-"""Training on soft labels, with one process or many, judged by the certificate (chs. 03, 13-16)."""
+"""Training on soft labels, with one process or many, judged by the certificate."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def fit(
 
     Raises ValueError for labels that do not fit the model and for CUDA where there is none,
     FileExistsError for a checkpoint that is there already, and FloatingPointError, with the step
-    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book: chapter 03.
+    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book:
+    unconstrained_features.
     """
     return Trainer(model, labels, config, metrics).run(progress)
 
@@ -231,14 +232,12 @@ class Trainer:
 
     def is_converged(self) -> bool:
         """Is the certified relative gap, in every process, at most `tol`?"""
-        config = self.config
-        if config.tol is None:
+        tol = self.config.tol
+        if tol is None or self.config.ridge == 0:
             return False
         certificate = self.certify()
-        good = certificate.relative_gap <= config.tol or self.objective.is_known_zero(
-            certificate.primal
-        )
-        return config.ridge > 0 and self.processes.all(good)
+        is_close = certificate.relative_gap <= tol
+        return self.processes.all(is_close or self.objective.is_known_zero(certificate.primal))
 
     # ------------------------------------------------------------ the run
 
@@ -373,7 +372,7 @@ class Trainer:
         N = self.labels.N
         parameters = dict(self.model.named_parameters())
         return {
-            "labels": [digest_of(part) for part in (N.indptr, N.indices, N.data)],
+            "labels": digest_of(np.concatenate([N.indptr, N.indices, N.data])),
             "contexts": digest_of(self.labels.contexts),
             "sizes": {n: [str(p.dtype), *p.shape] for n, p in parameters.items()},
             "model": describe(self.model),
