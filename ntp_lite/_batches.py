@@ -68,5 +68,10 @@ class Batches:
         own = np.sort(drawn[(drawn >= self.share.start) & (drawn < self.share.stop)])
         return Batch(own - self.share.start, self._blocks(own), m / len(drawn))
 
+    @property
+    def block_columns(self) -> int:
+        """How many contexts a block has at most."""
+        return max(1, LOGITS_AT_ONCE // self.labels.V)
+
     def _blocks(self, columns: NDArray[np.int64]) -> list[SupportBlock]:
         return support_blocks(self.labels, columns, self.device, self.dtype, LOGITS_AT_ONCE)

@@ -26,8 +26,8 @@ class Model(Protocol):
     these contexts, (d, count), in their order. What stands for a context is the model's choice:
 
     - token ids (count, context_length), rows of `labels.contexts`. That is the rule.
-    - the numbers of the columns, if the class says `reads_tokens = False`: then a context has no
-      features, its column of H is a parameter of its own, as in `UFM`.
+    - the numbers of the columns, a slice or an index tensor, if the class says
+      `reads_tokens = False`: then a context has no features, its column of H is free, as in `UFM`.
 
     Book: chapter 03 (free vectors) and chapter 14 (a decoder).
     """
@@ -65,7 +65,11 @@ def check_model(model: Any, labels: SoftLabels) -> None:
             f"The UFM has {model.H.shape[1]} contexts and the labels have m={labels.m}; build it "
             "as UFM(labels.V, labels.m, d)."
         )
-    _check_embeddings(model, _two_contexts(labels) if reads_tokens else [0, labels.m - 1])
+    if reads_tokens:
+        _check_embeddings(model, _two_contexts(labels).to(model.W.device), 2)
+    else:
+        last = min(2, labels.m)
+        _check_embeddings(model, slice(labels.m - last, labels.m), last)
 
 
 def _two_contexts(labels: SoftLabels) -> Tensor:
@@ -81,12 +85,11 @@ def _two_contexts(labels: SoftLabels) -> Tensor:
 
 
 @torch.no_grad()
-def _check_embeddings(model: Any, two: Any) -> None:
-    """Do two contexts have two columns of length d?"""
+def _check_embeddings(model: Any, contexts: Any, count: int) -> None:
+    """Do so many contexts have so many columns of length d?"""
     name, d = type(model).__name__, model.W.shape[1]
     with evaluating(model):
         try:
-            contexts = two.to(model.W.device) if isinstance(two, Tensor) else two
             H = model.embeddings(contexts)
         except (IndexError, RuntimeError) as error:
             raise ValueError(
@@ -94,11 +97,11 @@ def _check_embeddings(model: Any, two: Any) -> None:
                 "number, length and token ids."
             ) from None
     shape = tuple(H.shape) if isinstance(H, Tensor) else type(H).__name__
-    if shape != (d, 2):
-        hint = "; transpose it" if shape == (2, d) else ""
+    if shape != (d, count):
+        hint = "; transpose it" if shape == (count, d) else ""
         raise ValueError(
-            f"embeddings of {name} gives {shape} for two contexts, not (d, 2) = {(d, 2)}: one "
-            f"column per context{hint}."
+            f"embeddings of {name} gives {shape} for {count} contexts, not (d, count) = "
+            f"{(d, count)}: one column per context{hint}."
         )
 
 
@@ -227,7 +230,7 @@ class Transformer(nn.Module):
         """
         ids = contexts
         if not isinstance(ids, Tensor):
-            ids = torch.as_tensor(_whole_numbers(ids), device=self.W.device)
+            ids = torch.as_tensor(_whole_numbers(ids))
         if ids.ndim != 2 or not 1 <= ids.shape[1] <= self.config.context_length:
             raise ValueError(
                 f"contexts have shape {tuple(ids.shape)}; give (number of contexts, length) with "

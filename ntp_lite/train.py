@@ -26,7 +26,8 @@ from ._interrupts import Interrupts
 from ._objective import Objective
 from ._processes import Processes
 from ._progress import LongRunWarning, progress_bar
-from .certificate import Certificate, certify_ridge
+from ._threads import one_thread_if_small
+from .certificate import RidgeCertificate, certify_ridge
 from .config import TrainConfig
 from .metrics import Metrics
 from .models import check_model, describe
@@ -52,7 +53,7 @@ class FitResult:
     model: nn.Module = field(repr=False)
     history: dict[str, list[float]] = field(repr=False)
     seconds: float
-    certificate: Certificate | None
+    certificate: RidgeCertificate | None
     converged: bool
     status: Status
     message: str
@@ -161,7 +162,7 @@ class Trainer:
         self.history: dict[str, list[float]] = {
             name: [] for name in ("step", "seconds", "excess_loss", "objective", *self.metrics)
         }
-        self._certified: tuple[int, Certificate] | None = None  # after which step
+        self._certified: tuple[int, RidgeCertificate] | None = None  # after which step
         self._is_resumed = False
 
     # ------------------------------------------------------------ one step
@@ -187,6 +188,11 @@ class Trainer:
         """The loss at the current parameters, for this step's contexts; sets every `.grad`."""
         self.loss, self.excess = self.objective.loss_and_gradients(self.steps_done)
         return self.loss
+
+    @property
+    def block_columns(self) -> int:
+        """How many contexts have logits at the same time."""
+        return self.objective.batches.block_columns
 
     def _require_finite(self, loss: float) -> None:
         if math.isfinite(loss):
@@ -215,7 +221,7 @@ class Trainer:
             column.append(row[name])
         return row
 
-    def certify(self) -> Certificate:
+    def certify(self) -> RidgeCertificate:
         """The certificate of the present logits, at the ridge or, without one, at |G|_op."""
         if self._certified is None or self._certified[0] != self.steps_done:
             L = self.objective.arrays()[0]
@@ -247,7 +253,8 @@ class Trainer:
         clock = LongRunWarning(
             config.steps - self.steps_done, silent=not is_first or not bar.disable
         )
-        with bar, Interrupts() as interrupts:
+        threads = one_thread_if_small(self.labels.V * self.labels.m)
+        with bar, threads, Interrupts() as interrupts:
             if not self.history["step"]:
                 self.checked = self.evaluate()["objective"]
             if self.status is not Status.CONVERGED:
@@ -376,7 +383,7 @@ class Trainer:
 
 
 def _message(
-    status: Status, steps: int, certificate: Certificate | None, config: TrainConfig
+    status: Status, steps: int, certificate: RidgeCertificate | None, config: TrainConfig
 ) -> str:
     """The status as a sentence, with numbers and advice."""
     if status is Status.FINISHED:
