@@ -69,6 +69,8 @@ def test_every_file_of_the_package_is_shipped():
     folders = {p.parent for p in (ROOT / "ntp_lite").rglob("*.py")}
     packages = {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in folders}
     assert packages <= set(setup["packages"])
+    for glob in setup["package-data"]["ntp_lite"]:
+        assert list(ROOT.glob(f"ntp_lite/{glob}")), f"{glob} names no file"
     shipped = {
         f for glob in setup["package-data"]["ntp_lite"] for f in ROOT.glob(f"ntp_lite/{glob}")
     }
