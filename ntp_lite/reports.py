@@ -1,4 +1,4 @@
-"""One page about a text: numbers, what each rests on, certificates and figures (chapter 16)."""
+"""One page about a text: numbers, what each rests on, certificates and figures."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def report(
 
     Ctrl-C and SIGTERM end the problem in work; the page holds what there is by then. Raises
     ValueError for sizes that do not fit, and OSError where nothing can be written, before work
-    begins. Book: chapter 16.
+    begins. Book: your_text_and_scale.
     """
     tol = as_tolerance(tol)
     names = _names_of(tokens, labels.V)

@@ -27,7 +27,7 @@ def _cross_entropy(P: NDArray[np.float64], logits: NDArray[np.float64]) -> float
 
 
 def loss(P: Sequence[float], logits: Sequence[float]) -> dict[str, Any]:
-    """Loss of one context's logits, its floor H(P) and the excess KL(P || Q). Chapter 2."""
+    """Loss of one context's logits, its floor H(P) and the excess KL(P || Q)."""
     target = _simplex_point(P, "P")
     given = np.asarray(logits, dtype=float)
     if given.shape != target.shape:
@@ -37,7 +37,7 @@ def loss(P: Sequence[float], logits: Sequence[float]) -> dict[str, Any]:
 
 
 def simplex(P: Sequence[float], steps: float) -> dict[str, Any]:
-    """Q = (1 - e) P + e / V with e = 10^-steps comes to a face: its logits grow. Chapter 2."""
+    """Q = (1 - e) P + e / V with e = 10^-steps comes to a face: its logits grow."""
     target = _simplex_point(P, "P")
     if not steps >= 0:
         raise ValueError(f"steps is {steps}; use 0 or more: Q is 10^-steps away from P.")
@@ -50,7 +50,7 @@ def simplex(P: Sequence[float], steps: float) -> dict[str, Any]:
 
 
 def column(P: Sequence[float], share: float, height: float, off: int) -> dict[str, Any]:
-    """Two words of a support and `off` others: the two halves of the excess. Chapters 2 and 6."""
+    """Two words of a support and `off` others: the two halves of the excess."""
     target = _simplex_point(P, "P")
     if len(target) != 2 or not 0 < share < 1:
         raise ValueError(
@@ -69,7 +69,7 @@ def column(P: Sequence[float], share: float, height: float, off: int) -> dict[st
 
 
 def certificate(P: Sequence[float], guess: Sequence[float], ridge: float) -> dict[str, Any]:
-    """One context of three words: bounds on the ridge optimum from any guess. Chapter 5."""
+    """One context of three words: bounds on the ridge optimum from any guess."""
     target, given = _simplex_point(P, "P"), _simplex_point(guess, "guess")
     if len(target) != 3 or len(given) != 3 or given.min() <= 0:
         raise ValueError("certificate needs three words, and a guess that excludes none of them.")
