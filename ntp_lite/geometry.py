@@ -150,9 +150,11 @@ def seriation(X: ArrayLike) -> NDArray[np.intp]:
     given = as_finite_array(X, "X")
     if given.ndim != 2:
         raise ValueError(f"X has shape {given.shape}; give a matrix, one vector per column.")
-    columns = given.T
-    if len(columns) < 3:
-        return np.arange(len(columns))
+    if given.shape[1] < 3:
+        return np.arange(given.shape[1])
+    # Squared distances would under- or overflow; a power of two changes no digit.
+    _, exponent = np.frexp(np.abs(given).max(initial=0.0))
+    columns = np.ldexp(given.T, -exponent)
     from scipy.cluster import hierarchy  # takes 0.3 s to import, for this function alone
 
     return hierarchy.leaves_list(hierarchy.linkage(columns, "average", optimal_ordering=True))

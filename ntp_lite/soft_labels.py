@@ -90,6 +90,8 @@ class SoftLabels:
         stored: Any = N if sparse.issparse(N) else as_array(N, "N", dtype=None)
         if stored.ndim != 2:
             raise ValueError(f"N must be a (V, m) matrix, not an array of shape {stored.shape}.")
+        if stored.dtype == np.float16:
+            stored = stored.astype(np.float32)  # scipy has no sparse matrix of half precision
         entries = sparse.coo_array(stored)
         data = _whole_counts(as_array(entries.data, "N", dtype=None))
         # Built from int64: in their own type, two uint8 counts of the same entry would wrap.
@@ -319,6 +321,8 @@ def _rank(key: NDArray, bound: int, table: int) -> tuple[NDArray, NDArray]:
 
 def _whole_counts(data: NDArray) -> NDArray[np.int64]:
     """Counts as int64; ValueError unless all are whole numbers whose sum fits."""
+    if data.dtype.kind == "f":
+        data = data.astype(np.float64, copy=False)  # half precision cannot hold the limits below
     problems = {
         "not finite": ~np.isfinite(data),
         "negative": data < 0,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kinds import ARRAYS
 from scipy import sparse
 
 from ntp_lite._validate import (
@@ -22,51 +23,9 @@ from ntp_lite._validate import (
 VALUES = np.array([[1.0, -2.0, 0.0], [0.0, 4.0, 8.0]])
 
 
-def read_only(A):
-    A = A.copy()
-    A.setflags(write=False)
-    return A
-
-
-KINDS = {
-    "float16": lambda A: A.astype(np.float16),
-    "float32": lambda A: A.astype(np.float32),
-    "longdouble": lambda A: A.astype(np.longdouble),
-    "big endian": lambda A: A.astype(">f8"),
-    "int8": lambda A: A.astype(np.int8),
-    "int64": lambda A: A.astype(np.int64),
-    "bfloat16 tensor": lambda A: torch.tensor(A, dtype=torch.bfloat16),
-    "float16 tensor": lambda A: torch.tensor(A, dtype=torch.float16),
-    "float8 tensor": lambda A: torch.tensor(A).to(torch.float8_e4m3fn),
-    "int32 tensor": lambda A: torch.tensor(A, dtype=torch.int32),
-    "tensor with gradient": lambda A: torch.tensor(A, requires_grad=True),
-    "result with gradient": lambda A: torch.tensor(A, requires_grad=True) * 1,
-    "transposed tensor": lambda A: torch.tensor(np.ascontiguousarray(A.T)).T,
-    "negative bit": lambda A: (
-        torch.complex(torch.zeros(2, 3), -torch.tensor(A).float()).conj().imag
-    ),
-    "sparse tensor": lambda A: torch.tensor(A).to_sparse(),
-    "sparse csr tensor": lambda A: torch.tensor(A).to_sparse_csr(),
-    "sparse bfloat16 tensor": lambda A: torch.tensor(A, dtype=torch.bfloat16).to_sparse(),
-    "scipy csc": sparse.csc_array,
-    "scipy coo": sparse.coo_array,
-    "scipy matrix": sparse.csr_matrix,
-    "list": lambda A: A.tolist(),
-    "iterator of rows": lambda A: iter(A.tolist()),
-    "frame": pd.DataFrame,
-    "nullable frame": lambda A: pd.DataFrame(A).astype("Float64"),
-    "read-only": read_only,
-    "Fortran": np.asfortranarray,
-    "reversed": lambda A: A[::-1, ::-1].copy()[::-1, ::-1],
-    "strided": lambda A: np.repeat(A, 2, axis=1)[:, ::2],
-    "np.matrix": lambda A: np.asmatrix(A),
-    "masked, nothing hidden": np.ma.MaskedArray,
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ARRAYS)
 def test_every_holder_of_numbers_becomes_the_same_float64_array(kind):
-    array = as_array(KINDS[kind](VALUES))
+    array = as_array(ARRAYS[kind](VALUES))
     assert type(array) is np.ndarray and array.dtype == np.float64 and array.dtype.isnative
     np.testing.assert_array_equal(array, VALUES)
 
