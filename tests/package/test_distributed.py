@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from ntp_lite._objective import Objective
+from ntp_lite._processes import Processes
 from ntp_lite.models import UFM, Transformer, TransformerConfig
 from ntp_lite.train import TrainConfig, fit, resume
 
@@ -34,6 +36,9 @@ RUNS = {
     "transformer": {"steps": 15, "optimizer": "adamw"},
     "transformer_muon": {"steps": 15, "optimizer": "muon"},
 }
+
+
+RESUMED = ("adam", "batches", "muon", "lbfgs")
 
 
 def model_of(name: str, seed: int = 0) -> torch.nn.Module:
@@ -79,6 +84,17 @@ def dying_worker(folder: str) -> None:
 
     die.calls = 0
     fit(model_of("adam"), LABELS, config_of("adam", steps=100_000), {"die": die})
+
+
+def resuming_worker(folder: str) -> None:
+    """Two processes go on with what one began."""
+    for name in RESUMED:
+        model = model_of(name, seed=7)
+        result = resume(
+            f"{folder}/{name}.safetensors", model, LABELS, {"norm": norm_of_L}, steps=40
+        )
+        if os.environ["RANK"] == "0":
+            Path(folder, f"{name}.json").write_text(json.dumps(result.history))
 
 
 def unequal_worker(folder: str) -> None:
@@ -154,8 +170,6 @@ def test_processes_that_start_apart_end_with_one_model(two, name):
 
 def test_only_what_may_be_cut_is_cut():
     """Frozen columns and steps along whole matrices: there every process holds all of H."""
-    from ntp_lite._objective import Objective
-    from ntp_lite._processes import Processes
 
     def is_sharded(name: str, count: int = 2) -> bool:
         processes = Processes(0, count, torch.device("cpu"))
@@ -201,6 +215,31 @@ def test_one_process_resumes_what_two_began(two, name):
     np.testing.assert_array_equal(found["parameters"][1], model.H.detach().numpy())
 
 
+def test_two_processes_resume_what_one_began(tmp_path):
+    for name in RESUMED:
+        path = tmp_path / f"{name}.safetensors"
+        config = config_of(name, steps=10, checkpoint=path)
+        fit(model_of(name), LABELS, config, {"norm": norm_of_L})
+    done = torchrun("resuming_worker", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in RESUMED:
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        whole = fit(model_of(name), LABELS, config_of(name, steps=40), {"norm": norm_of_L}).history
+        assert found["step"][-1] == 40
+        assert found["objective"][-1] == pytest.approx(whole["objective"][-1], rel=1e-6)
+        assert found["norm"][-1] == pytest.approx(whole["norm"][-1], rel=1e-4)
+
+
+def test_alone_nothing_is_asked_of_others():
+    alone = Processes.join("cpu")
+    own = torch.ones(2, 3)
+    alone.require_equal(labels="these")
+    alone.copy_from_first(own)
+    assert alone.whole(own, 3) is own
+    assert (alone.any(True), alone.any(False), alone.all(True)) == (True, False, True)
+    assert alone.share(31) == slice(0, 31)
+
+
 def test_a_dead_worker_ends_the_run(tmp_path):
     start = time.monotonic()
     done = torchrun("dying_worker", tmp_path)
@@ -210,5 +249,5 @@ def test_a_dead_worker_ends_the_run(tmp_path):
 
 
 if __name__ == "__main__":
-    workers = (worker, dying_worker, unequal_worker, long_worker)
+    workers = (worker, dying_worker, resuming_worker, unequal_worker, long_worker)
     {function.__name__: function for function in workers}[sys.argv[1]](sys.argv[2])
