@@ -305,4 +305,5 @@ def test_rank_is_bounded_by_distinct_supports_and_rows(seed):
         assert rank == bound
     broken = ntp.project_margin(L + 0.3 * rng.normal(size=L.shape), S)
     broken -= broken.mean(axis=0)
-    assert np.linalg.matrix_rank(broken, tol=1e-5) > bound
+    if bound < min(len(S) - 1, proper.shape[1]):  # there are twins to break apart
+        assert np.linalg.matrix_rank(broken, tol=1e-5) > bound
