@@ -7,6 +7,7 @@ otherwise keep the pages of a failing chapter and pass.
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def describe(
     tags = {
         "og:type": "article",
         "og:site_name": app.config.html_title,
-        "og:title": html.unescape(context.get("title", "")),
+        "og:title": html.unescape(re.sub(r"<[^>]*>", "", context.get("title", ""))),
         "og:description": said,
     }
     lines = [f'<meta name="description" content="{html.escape(said)}">']

@@ -274,8 +274,10 @@
         .attr("dy", "0.34em").attr("text-anchor", "end").text(tickText(spec.logy)(tick));
     });
     xTicks.forEach((tick) => {
-      layer.append("text").attr("class", "quiet").attr("x", x(tick)).attr("y", box.bottom + 15)
-        .attr("text-anchor", "middle").text(tickText(spec.logx)(tick));
+      const atTheEnd = x(tick) > box.right - 4; // in the middle under its tick it would be cut off
+      layer.append("text").attr("class", "quiet").attr("y", box.bottom + 15)
+        .attr("x", atTheEnd ? box.right + 6 : x(tick))
+        .attr("text-anchor", atTheEnd ? "end" : "middle").text(tickText(spec.logx)(tick));
     });
     if (spec.xlabel) {
       layer.append("text").attr("class", "quiet").attr("x", (box.left + box.right) / 2)
