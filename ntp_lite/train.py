@@ -388,7 +388,9 @@ def _message(
     """The status as a sentence, with numbers and advice."""
     if status is Status.FINISHED:
         why = (
-            "no certificate was asked for" if config.ridge else "without a ridge nothing is optimal"
+            "no certificate was asked for"
+            if config.ridge
+            else "without a ridge there is no optimum"
         )
         return f"did all {steps} steps; {why}"
     if status is Status.INTERRUPTED:
