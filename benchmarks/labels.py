@@ -34,6 +34,7 @@ def tokens(kind: str) -> tuple[NDArray[np.int64], int]:
 
 
 def dict_of_counters(ids: NDArray[np.int64], c: int) -> dict[tuple[int, ...], Counter[int]]:
+    """The obvious way: what follows each window, one position after the other."""
     plain = ids.tolist()  # Python integers: faster here than numpy's
     counts: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
     for i in range(len(plain) - c):
@@ -42,6 +43,7 @@ def dict_of_counters(ids: NDArray[np.int64], c: int) -> dict[tuple[int, ...], Co
 
 
 def ours(kind: str, c: int) -> dict[str, Any]:
+    """Time `from_tokens`, the first call apart."""
     ids, V = tokens(kind)
     ntp.SoftLabels.from_tokens(ids[:1000], c, V)
     times = []
@@ -60,12 +62,14 @@ def ours(kind: str, c: int) -> dict[str, Any]:
 
 
 def peer(kind: str, c: int) -> dict[str, Any]:
+    """Time the dict of Counters, and compare its counts key by key."""
     ids, V = tokens(kind)
     start = time.perf_counter()
     counts = dict_of_counters(ids, c)
     seconds = time.perf_counter() - start
     labels = ntp.SoftLabels.from_tokens(ids, c, V)
     N = labels.N
+    assert labels.contexts is not None  # from_tokens names them
     for j in np.random.default_rng(1).integers(0, labels.m, 2000):
         column = slice(N.indptr[j], N.indptr[j + 1])
         same = dict(zip(N.indices[column].tolist(), N.data[column].tolist(), strict=True))
@@ -76,6 +80,7 @@ def peer(kind: str, c: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure all rows and write the table."""
     rows = []
     for kind, c in (("stories", 2), ("stories", 3), ("skewed", 3), ("stories", 8)):
         own, other = isolated(ours, kind, c), isolated(peer, kind, c)

@@ -49,6 +49,7 @@ def cvxpy_model(S: NDArray) -> tuple[cp.Problem, cp.Variable]:
 
 
 def instance(name: str) -> NDArray[np.bool_]:
+    """Return the support matrix of this name."""
     if name == "published":
         return published_scale().S.toarray() > 0
     if name == "small":
@@ -67,6 +68,7 @@ def instance(name: str) -> NDArray[np.bool_]:
 
 
 def ours(name: str, tol: float) -> dict[str, Any]:
+    """Time the package's solver; judge its result by code of this file."""
     S = instance(name)
     warm = ntp.random_soft_labels(10, 20, 3).S.toarray()
     ntp.solve_max_margin(warm)  # start the libraries' threads before the clock
@@ -89,6 +91,7 @@ def ours(name: str, tol: float) -> dict[str, Any]:
 
 
 def peer(name: str, solver: str, options: dict[str, float]) -> dict[str, Any]:
+    """Time CVXPY with this solver; judge its result the same way."""
     S = instance(name)
     problem, L = cvxpy_model(S)
     start = time.perf_counter()
@@ -109,6 +112,7 @@ def peer(name: str, solver: str, options: dict[str, float]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure all rows and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--full", action="store_true", help="the large rows too")
     full = parser.parse_args().full

@@ -58,10 +58,15 @@ def windows(path: Path) -> dict[str, NDArray[np.uint32]]:
 
 
 def duckdb_way(path: Path, folder: Path, limit: int) -> None:
+    """Group in DuckDB, which spills to disk above the limit."""
     import duckdb
 
     columns = windows(path)
-    config = {"threads": 1, "memory_limit": f"{limit}MB", "temp_directory": str(folder / "spill")}
+    config: dict[str, Any] = {
+        "threads": 1,
+        "memory_limit": f"{limit}MB",
+        "temp_directory": str(folder / "spill"),
+    }
     with duckdb.connect(config={**config, "preserve_insertion_order": False}) as db:
         db.register("windows", columns)
         query = "SELECT *, count(*) AS k FROM windows GROUP BY ALL"
@@ -69,6 +74,7 @@ def duckdb_way(path: Path, folder: Path, limit: int) -> None:
 
 
 def polars_way(path: Path, folder: Path, limit: int) -> None:
+    """Group in Polars' streaming engine, which spills to disk above the limit."""
     os.environ["POLARS_OOC_MEMORY_BUDGET_MB"] = str(limit)
     os.environ["POLARS_OOC_SPILL_DIR"] = str(folder / "spill")
     os.environ["POLARS_MAX_THREADS"] = "1"
@@ -100,6 +106,7 @@ def numpy_way(path: Path, folder: Path, limit: int) -> None:
 def in_memory_way(path: Path, folder: Path, limit: int) -> None:
     """What the package does with a text that fits."""
     labels = ntp.SoftLabels.from_tokens(np.fromfile(path, ID), C, V)
+    assert labels.contexts is not None  # from_tokens names them
     key = np.zeros(labels.m, np.int64)
     for column in labels.contexts.T:
         key = key * V + column
@@ -119,6 +126,7 @@ LIMITS = {way: [False] for way in WAYS} | {way: [False, True] for way in ("Polar
 
 
 def measured(way: str, path: Path, folder: Path, limit: int) -> dict[str, Any]:
+    """Run one way, and watch the memory of its process."""
     peak, done, before = [0.0], threading.Event(), own_mb()
 
     def watch() -> None:
@@ -152,7 +160,9 @@ def sorted_counts(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     for name in NAMES:
         key = f"({key} * {V} + {name}::BIGINT)"
     query = f"SELECT {key} AS key, k::BIGINT AS k FROM '{folder / 'counts.parquet'}'"
-    found = duckdb.sql(query).fetchnumpy()
+    relation = duckdb.sql(query)
+    assert relation is not None  # a SELECT has a result
+    found = relation.fetchnumpy()
     order = np.argsort(found["key"], kind="stable")
     return found["key"][order], found["k"][order]
 
@@ -165,6 +175,7 @@ def check(folder: Path, other: Path) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure all ways and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=40_000_000)
     parser.add_argument("--limit", type=int, default=300, help="MB")

@@ -33,6 +33,7 @@ if not hasattr(functional, "linear_cross_entropy"):  # PyTorch before 2.13
 
 
 def optimum() -> dict[str, Any]:
+    """Certify the optimal value of the ridge problem."""
     labels = published_scale()
     result = ntp.solve_ridge(labels, RIDGE, tol=1e-6)
     fail_unless(result.converged, result.message)
@@ -40,12 +41,14 @@ def optimum() -> dict[str, Any]:
 
 
 def objective(labels: ntp.SoftLabels, W: torch.Tensor, H: torch.Tensor) -> float:
+    """Return the objective of the factors, in float64."""
     W, H = W.detach().double(), H.detach().double()
     squares = float(W.square().sum() + H.square().sum())
     return float(ntp.excess_loss((W @ H).numpy(), labels)) + RIDGE / 2 * squares
 
 
 def start(labels: ntp.SoftLabels, dtype: torch.dtype) -> UFM:
+    """Return the model from which every recipe starts."""
     return UFM(labels.V, labels.m, D, seed=0).to(dtype)
 
 
@@ -190,6 +193,7 @@ def gradient(way: str, sizes: tuple[int, int, int], device: str) -> dict[str, An
 
 
 def main() -> None:
+    """Measure all recipes and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="the published 50,000 epochs")
     full = parser.parse_args().full
@@ -228,14 +232,14 @@ def main() -> None:
     table = []
     for sizes in ((104, 403, 128), (2000, 5000, 256)):
         for way in WAYS:
-            name = {"V, m, d": ", ".join(map(str, sizes)), "way": way, "device": "cpu"}
-            table.append(name | isolated(gradient, way, sizes, "cpu"))
+            row = {"V, m, d": ", ".join(map(str, sizes)), "way": way, "device": "cpu"}
+            table.append(row | isolated(gradient, way, sizes, "cpu"))
     notes = "GPU (V=10,000, m=100,000, d=512): not yet measured."
     if torch.cuda.is_available():
         notes = ""
         for way in ("ours", "dense", "fused one-hot"):  # one-hot rows do not fit
-            name = {"V, m, d": "10000, 100000, 512", "way": way, "device": "cuda"}
-            table.append(name | isolated(gradient, way, (10_000, 100_000, 512), "cuda"))
+            row = {"V, m, d": "10000, 100000, 512", "way": way, "device": "cuda"}
+            table.append(row | isolated(gradient, way, (10_000, 100_000, 512), "cuda"))
     report(
         "train_gradient",
         "One loss and gradient of the UFM, float32, best of 9; share: products alone / all",

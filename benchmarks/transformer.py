@@ -28,7 +28,7 @@ LENGTH = 5
 LONG = {"ridge": 0.0, "optimizer": "adamw", "lr": 3e-3, "schedule": "cosine", "steps": 1600}
 SHORT = LONG | {"lr": 1e-2, "steps": 400}
 # Name -> sizes of the model (None: UFM with d=128), training, seed.
-RUNS: dict[str, tuple[dict[str, int] | None, dict[str, Any], int]] = {
+RUNS: dict[str, tuple[dict[str, Any] | None, dict[str, Any], int]] = {
     **{f"decoder_2x64_seed{s}": ({"layers": 2, "d": 64}, SHORT, s) for s in range(3)},
     "decoder_2x64_ridge": ({"layers": 2, "d": 64}, SHORT | {"ridge": 1e-5}, 0),
     **{f"decoder_4x128_seed{s}": ({"layers": 4, "d": 128}, LONG, s) for s in range(3)},
@@ -38,6 +38,7 @@ RUNS: dict[str, tuple[dict[str, int] | None, dict[str, Any], int]] = {
 
 
 def run(name: str) -> dict[str, Any]:
+    """Train one model and return what is stored of it."""
     sizes, options, seed = RUNS[name]
     labels = published_scale(LENGTH)
     model: Any = UFM(labels.V, labels.m, 128, seed=seed)
@@ -62,6 +63,7 @@ def run(name: str) -> dict[str, Any]:
 
 
 def row(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the table's row of one stored run."""
     history = stored["history"]
     shown = ("in_support_error", "cosine_mm", "cosine_proxy", "gram_words", "gram_contexts")
     return {
@@ -78,6 +80,7 @@ def row(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(names: list[str]) -> None:
+    """Run what is not stored yet, then write the table."""
     FOLDER.mkdir(exist_ok=True)
     for name in names or RUNS:
         path = FOLDER / f"{name}.json"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._validate import as_array, as_number, as_size
-from .optimizers import optimizer_named
+from .optimizers import OPTIMIZERS, optimizer_named
 
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "float64")
@@ -70,9 +70,10 @@ class TrainConfig:
         optimizer = optimizer_named(self.optimizer)
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; use one of {SCHEDULES}.")
+        with_decay = tuple(name for name, one in OPTIMIZERS.items() if one.decoupled_decay)
         if self.weight_decay and not optimizer.decoupled_decay:
             raise ValueError(
-                f"{self.optimizer} has no decoupled decay; use adamw, sgd, muon, spectral or ridge."
+                f"{self.optimizer} has no decoupled decay; use ridge or one of {with_decay}."
             )
         if self.batch_size is not None and optimizer.full_batch:
             raise ValueError(f"{self.optimizer} needs the full batch; drop batch_size or use adam.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 
 
@@ -83,16 +84,21 @@ def compare(
     for hint, wrong in (mistakes or {}).items():
         if equal(wrong):
             return say(False, hint)
+    return say(False, _what_is_wrong(got, wanted, rtol, atol))
+
+
+def _what_is_wrong(got: NDArray, wanted: NDArray, rtol: float, atol: float) -> str:
+    """What can be said of a wrong answer that no known mistake explains."""
     if got.shape != wanted.shape:
         if got.shape == wanted.shape[::-1]:
-            return say(False, f"the shape {got.shape} is transposed; columns are contexts.")
-        return say(False, f"the shape is {got.shape}, expected {wanted.shape}.")
+            return f"the shape {got.shape} is transposed; columns are contexts."
+        return f"the shape is {got.shape}, expected {wanted.shape}."
     if not np.isfinite(got[np.isfinite(wanted)]).all():
         what = "your value" if wanted.ndim == 0 else "an entry of your answer"
-        return say(False, f"{what} is nan or infinite; is there a division by 0, or a ln 0?")
+        return f"{what} is nan or infinite; is there a division by 0, or a ln 0?"
     if wanted.ndim == 0:
-        return say(False, f"your value is {float(got):.6g}, and it should be another one.")
+        return f"your value is {float(got):.6g}, and it should be another one."
     wrong_entries = ~np.isclose(got, wanted, rtol, atol, equal_nan=True)
     where = tuple(int(i) for i in np.argwhere(wrong_entries)[0])
     count = int(wrong_entries.sum())
-    return say(False, f"{count} of {got.size} entries are wrong, the first at {where}.")
+    return f"{count} of {got.size} entries are wrong, the first at {where}."

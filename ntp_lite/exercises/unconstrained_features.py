@@ -28,11 +28,9 @@ def gradients(answer: Callable[..., Any]) -> bool:
         return say(False, str(reason))
     except (TypeError, ValueError):
         return say(False, "return the two gradients, `return grad_W, grad_H`.")
-    if (got_W.shape, got_H.shape) == (H.shape, W.shape):
-        return say(False, "the order is swapped: first the gradient for W, then the one for H.")
-    for name, got, wanted in (("grad_W", got_W, W), ("grad_H", got_H, H)):
-        if got.shape != wanted.shape:
-            return say(False, f"{name} has shape {got.shape}, expected {wanted.shape}.")
+    wrong_shape = _wrong_shape_of_gradients(got_W, got_H, W, H)
+    if wrong_shape:
+        return say(False, wrong_shape)
     E = np.exp(W @ H)
     Q, Q_wrong_axis = E / E.sum(axis=0), E / E.sum(axis=1, keepdims=True)
 
@@ -55,15 +53,26 @@ def gradients(answer: Callable[..., Any]) -> bool:
             is_for((P - Q_wrong_axis) * pi, ridge),
             "the softmax runs along the wrong axis: each column (context) sums to one.",
         ),
+        (np.allclose(got_W, ridge * W - G @ H.T), "grad_W is right, grad_H is not."),
+        (np.allclose(got_H, ridge * H - W.T @ G), "grad_H is right, grad_W is not."),
+        (True, "right shapes, wrong numbers; check G = (P - Q) diag(pi) first."),
     ]
-    for found, hint in hints:
-        if found:
-            return say(False, hint)
-    if np.allclose(got_W, ridge * W - G @ H.T):
-        return say(False, "grad_W is right, grad_H is not.")
-    if np.allclose(got_H, ridge * H - W.T @ G):
-        return say(False, "grad_H is right, grad_W is not.")
-    return say(False, "right shapes, wrong numbers; check G = (P - Q) diag(pi) first.")
+    return say(False, next(hint for found, hint in hints if found))
+
+
+def _wrong_shape_of_gradients(
+    got_W: NDArray[np.float64],
+    got_H: NDArray[np.float64],
+    W: NDArray[np.float64],
+    H: NDArray[np.float64],
+) -> str:
+    """What is wrong with the shapes of the two gradients; empty if nothing is."""
+    if (got_W.shape, got_H.shape) == (H.shape, W.shape):
+        return "the order is swapped: first the gradient for W, then the one for H."
+    for name, got, wanted in (("grad_W", got_W, W), ("grad_H", got_H, H)):
+        if got.shape != wanted.shape:
+            return f"{name} has shape {got.shape}, expected {wanted.shape}."
+    return ""
 
 
 def solution_smallest_excess(energy: float, pi: Any, support_sizes: Any, V: int) -> float:

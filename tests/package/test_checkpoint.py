@@ -19,15 +19,20 @@ from safetensors.torch import save_file
 from torch_models import LABELS, NAMED, RIDGE, WithDropout, ufm
 
 import ntp_lite as ntp
-from ntp_lite import Status, TrainConfig, _checkpoint, fit, resume
+from ntp_lite import OPTIMIZERS, Status, TrainConfig, _checkpoint, fit, resume
 
 RUNS = {
     "lbfgs": {"ridge": RIDGE, "steps": 60, "tol": 1e-9},
     "adamw": {"ridge": RIDGE, "steps": 60, "optimizer": "adamw", "batch_size": 8,
               "schedule": "cosine", "weight_decay": 0.01, "dtype": "float32"},
     "muon": {"ridge": RIDGE, "steps": 60, "optimizer": "muon", "schedule": "cosine"},
-    "spectral": {"ridge": RIDGE, "steps": 60, "optimizer": "spectral"},
 }  # fmt: skip
+# Every other optimiser with what it does by default.
+RUNS |= {
+    name: {"ridge": RIDGE, "steps": 60, "optimizer": name}
+    for name in OPTIMIZERS
+    if name not in RUNS
+}
 KILLED = """
 import os, signal, sys
 from test_checkpoint import LABELS, RUNS, ufm
