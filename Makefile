@@ -18,27 +18,15 @@ help:  ## show this list
 
 setup: $(STAMP)  ## create .venv and install everything pinned in constraints.txt
 
+# An environment is good only if it gives this folder's ntp_lite: not if the folder was copied or
+# renamed, and not if the Python is gone. Then the stamp counts for nothing.
+LOCATE := import importlib.util; print(importlib.util.find_spec("ntp_lite").origin)
+ifneq ($(shell $(RUN) -I -c '$(LOCATE)' 2>/dev/null),$(shell pwd -P)/ntp_lite/__init__.py)
+.PHONY: $(STAMP)
+endif
+
 $(STAMP): pyproject.toml constraints.txt
-	@if [ ! -x $(RUN) ]; then \
-	  found=""; \
-	  for candidate in $(CANDIDATES); do \
-	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-	      found="$$candidate"; break; \
-	    fi; \
-	  done; \
-	  if [ -z "$$found" ]; then \
-	    echo "This book needs Python 3.11 or newer, and none was found. Install one, or name it:" \
-	      "make book PYTHON=/path/to/python3" >&2; \
-	    exit 1; \
-	  fi; \
-	  echo "Setting up .venv with $$found ..."; \
-	  "$$found" -m venv .venv || { rm -rf .venv; \
-	    echo "The environment could not be created; on Debian and Ubuntu, install python3-venv." >&2; \
-	    exit 1; }; \
-	fi
-	@echo "Installing the versions pinned in constraints.txt (once; a few minutes) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test,dev,teach]"
-	@touch $(STAMP)
+	@sh environment.sh $(CANDIDATES)
 
 # The site and its notebooks are made side by side. One thread each: the matrices are small, and two
 # threads that wait for each other take twice the time.
@@ -95,8 +83,17 @@ bench: $(STAMP)  ## measure against other solvers; fails if a result is wrong
 	  echo "== benchmarks/$$name.py"; $(RUN) benchmarks/$$name.py || exit 1; \
 	done
 
+# This machine only: the site of a book that is being written is nobody else's business.
 serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
-	@$(RUN) -m http.server $(PORT) --directory _build/html || \
+	@case "$(PORT)" in \
+	  ''|*[!0-9]*|??????*) port=0;; \
+	  *) port=$(PORT);; \
+	esac; \
+	if [ "$$port" -lt 1 ] || [ "$$port" -gt 65535 ]; then \
+	  echo "PORT is '$(PORT)'; use a number from 1 to 65535." >&2; exit 1; \
+	fi
+	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
+	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html || \
 	  { echo "If port $(PORT) is taken, try make serve PORT=8001." >&2; exit 1; }
 
 clean:  ## remove what was built

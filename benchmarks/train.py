@@ -23,9 +23,7 @@ from scipy import sparse
 from torch.nn import functional
 
 import ntp_lite as ntp
-from ntp_lite import train
-from ntp_lite.models import UFM
-from ntp_lite.train import TrainConfig, fit
+from ntp_lite import UFM, TrainConfig, Trainer, fit
 
 RIDGE, D = 1e-5, 128
 EPOCHS = 50_000
@@ -56,8 +54,10 @@ def ours(dtype: str, goal: float) -> dict[str, Any]:
     labels = published_scale()
     fit(UFM(labels.V, labels.m, 2), labels, TrainConfig(steps=2, tol=None))  # threads, caches
     config = TrainConfig(ridge=RIDGE, device="cpu")
-    run = train._Run(start(labels, getattr(torch, dtype)), labels, config, {})
-    return race(lambda: [run.advance() for _ in range(10)], 10, run.model, labels, goal, np.inf)
+    trainer = Trainer(start(labels, getattr(torch, dtype)), labels, config)
+    return race(
+        lambda: [trainer.step() for _ in range(10)], 10, trainer.model, labels, goal, np.inf
+    )
 
 
 def race(
@@ -109,7 +109,7 @@ def published(rows: str, lr: float, goal: float, limit: float) -> dict[str, Any]
 def losses(
     labels: ntp.SoftLabels, device: str, dtype: torch.dtype
 ) -> dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-    """The same loss, up to a constant, in four ways."""
+    """The same loss, up to a constant, in the ways of others."""
     N = labels.N.tocoo()
     token, context = (
         torch.as_tensor(np.repeat(x, N.data), dtype=torch.int64, device=device)
@@ -118,9 +118,6 @@ def losses(
     # (m, V), as `functional.cross_entropy` reads probabilities.
     soft = torch.as_tensor(labels.P.toarray().T, dtype=dtype, device=device)
     pi = torch.as_tensor(labels.pi, dtype=dtype, device=device)
-    made = train._Run(
-        UFM(labels.V, labels.m, 1).to(dtype), labels, TrainConfig(device=device), {}
-    ).blocks
 
     def dense(W: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
         return pi @ functional.cross_entropy((W @ H).T, soft, reduction="none")
@@ -134,7 +131,6 @@ def losses(
         return functional.linear_cross_entropy(H.T[context], W, token, options=options)
 
     return {
-        "ours": lambda W, H: train.FactoredExcess.apply(W, H, made),
         "dense": dense,
         "one-hot": one_hot,
         "fused one-hot": fused,
@@ -156,7 +152,7 @@ def gradient(way: str, sizes: tuple[int, int, int], device: str) -> dict[str, An
     labels = published_scale() if (V, m) == (104, 403) else large_labels(V, m)
     model = UFM(V, m, d, dtype=torch.float32).to(device)
     W, H = model.W, model.H
-    loss_of = losses(labels, device, torch.float32)[way]
+    trainer = Trainer(model, labels, TrainConfig(ridge=0, optimizer="adam", device=device))
 
     def clock(work: Callable[[], Any]) -> float:
         wait = torch.cuda.synchronize if device == "cuda" else lambda: None
@@ -169,18 +165,22 @@ def gradient(way: str, sizes: tuple[int, int, int], device: str) -> dict[str, An
             best = min(best, time.perf_counter() - before)
         return best
 
-    def step() -> float:
+    def step_of_others() -> float:
         model.zero_grad()
         loss = loss_of(W, H)
         loss.backward()
         return float(loss.detach())
 
-    reference = losses(labels, device, torch.float32)["ours"](W, H).item() + labels.entropy
-    value = step() + (labels.entropy if way == "ours" else 0.0)
+    reference = trainer.loss_and_gradients() + labels.entropy
+    step, floor = trainer.loss_and_gradients, labels.entropy
+    if way != "ours":
+        loss_of = losses(labels, device, torch.float32)[way]
+        step, floor = step_of_others, 0.0
+    value = step() + floor
     fail_unless(abs(value - reference) < 1e-4 * reference, f"{way} gives {value}, not {reference}")
     seconds = clock(step)
     # The matrix rate of this machine: the same three products and nothing else, block by block.
-    width = max(1, train.BLOCK // V)
+    width = trainer.block_columns
     with torch.no_grad():
         part = H[:, :width].contiguous()
         L = W @ part

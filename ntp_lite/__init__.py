@@ -119,6 +119,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "_processes": (),
     "_objective": (),
     "train": ("FitResult", "Trainer", "fit", "resume"),
+    "style": (),
     "plots": (),
     "reports": ("Report", "report"),
     "cli": (),

@@ -1,4 +1,4 @@
-"""Which contexts a step of training sees (chapter 16)."""
+"""Which contexts a step of training sees (Book: your_text_and_scale)."""
 
 from __future__ import annotations
 
@@ -67,6 +67,11 @@ class Batches:
         drawn = self._order[i * self.size : (i + 1) * self.size]
         own = np.sort(drawn[(drawn >= self.share.start) & (drawn < self.share.stop)])
         return Batch(own - self.share.start, self._blocks(own), m / len(drawn))
+
+    @property
+    def block_columns(self) -> int:
+        """How many contexts a block has at most."""
+        return max(1, LOGITS_AT_ONCE // self.labels.V)
 
     def _blocks(self, columns: NDArray[np.int64]) -> list[SupportBlock]:
         return support_blocks(self.labels, columns, self.device, self.dtype, LOGITS_AT_ONCE)

@@ -1,4 +1,4 @@
-"""The state of a training run in one file, and back (chapter 16).
+"""The state of a training run in one file, and back (Book: your_text_and_scale).
 
 A safetensors file: tensors by name, and in its metadata a JSON text and the hash of both. Nothing
 in it is executed when it is read, and any safetensors reader can open it.
@@ -323,10 +323,10 @@ def _check_sizes(state: dict[int, dict[str, Any]], optimizer: optim.Optimizer) -
 
 
 def digest_of(array: NDArray | None) -> str | None:
-    """A short hash of an array's type, shape and entries."""
+    """A short hash of an array's shape and entries; integers of all widths are the same."""
     if array is None:
         return None
-    plain = np.ascontiguousarray(array)
+    plain = array.astype(np.int64) if array.dtype.kind in "iu" else np.ascontiguousarray(array)
     content = plain.tobytes() if plain.dtype != object else repr(plain.tolist()).encode()
     header = f"{plain.dtype.kind} {plain.shape}".encode()
     return hashlib.sha256(header + content).hexdigest()[:16]

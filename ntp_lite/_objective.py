@@ -98,7 +98,7 @@ class Objective:
         first = 0 if self.is_sharded else self.share.start
         if isinstance(columns, slice):
             return self.trained.embeddings(slice(columns.start + first, columns.stop + first))
-        numbers = torch.as_tensor(columns + first, device=self.processes.device)
+        numbers = torch.as_tensor(columns + first).to(self.processes.device)
         return self.trained.embeddings(numbers)
 
     def is_shared(self, parameter: str) -> bool:
@@ -143,7 +143,7 @@ class Objective:
         if not getattr(self.model, "reads_tokens", True):
             return None
         own = np.asarray(self.labels.contexts)[self.share].astype(np.int64)
-        return torch.as_tensor(own, device=self.processes.device)
+        return torch.as_tensor(own).to(self.processes.device)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""Several processes that train one model: who holds what, and how sums are formed (chapter 16).
+"""Several processes that train one model: who holds what, and how sums are formed.
 
 Under `torchrun` every process holds a share of the contexts. Losses and gradients of shared
-parameters are summed, so that all of them take the same step.
+parameters are summed, so that all of them take the same step. Book: your_text_and_scale.
 """
 
 from __future__ import annotations

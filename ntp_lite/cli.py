@@ -1,4 +1,4 @@
-"""The command line: soft labels, training, decomposition and report for a text (chapter 16)."""
+"""The command line: soft labels, training, decomposition and report for a text."""
 
 from __future__ import annotations
 

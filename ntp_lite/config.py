@@ -116,8 +116,9 @@ class TrainConfig:
         lr = optimizer_named(self.optimizer).lr if self.lr is None else self.lr
         if self.schedule == "constant":
             return lr
+        done = step / self.steps
         warm_up = min(1.0, (step + 1) / (0.02 * self.steps))
-        return lr * warm_up * (1 + math.cos(math.pi * step / self.steps)) / 2
+        return lr * (warm_up * (1 + math.cos(math.pi * done)) / 2)
 
     def evaluation_steps(self) -> frozenset[int]:
         """The steps that enter the history; 0 and the last are always among them."""

@@ -1,4 +1,4 @@
-"""Text to token ids: the bundled stories, any UTF-8 file, or a public data set (ch. 01, 16)."""
+"""Text to token ids: the bundled stories, any UTF-8 file, or a public data set."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Vocabulary:
 def load_corpus(
     name: str | Path, max_vocab: int | None = None, max_stories: int | None = None
 ) -> tuple[NDArray[np.int64], Vocabulary]:
-    """Load a text and return `(ids, vocab)`: int64 token ids and their Vocabulary. Chapter 01.
+    """Load a text and return `(ids, vocab)`: int64 token ids and their Vocabulary.
 
     name : "lily", "primer" or "tales" (bundled, written for this project), "tinystories" (the
         public data set, needs the `hub` extra and a network), or a path to a UTF-8 text file

@@ -27,7 +27,7 @@ from .efficiency import NormEfficiency, norm_efficiency
 from .geometry import support_collapse, word_context_factors
 from .in_support import in_support_logits, split_logits
 from .linalg import effective_rank, singular_values
-from .soft_labels import SoftLabels
+from .soft_labels import SoftLabels, as_labels
 
 Array: TypeAlias = NDArray[np.float64]
 Metrics: TypeAlias = dict[str, Callable[[Array, Array, Array], Any]]  # of L, W, H; numbers
@@ -253,6 +253,7 @@ def collapse_test(
     (members in the group)!. Values are NaN, and smallest_p is 1, where no context enters. Raises
     ValueError for other shapes, or shuffles < 1. Book: transformers.
     """
+    as_labels(labels)
     columns = as_matrix(X, "X").T
     if len(columns) != labels.m:
         raise ValueError(f"X has shape {columns.T.shape}; give (d, m), m = {labels.m} columns.")
@@ -367,7 +368,7 @@ def gradient_bottleneck(W: ArrayLike, L: ArrayLike, labels: SoftLabels) -> float
     gradient without structure. 0 where G = 0. Raises ValueError for shapes that do not fit.
     Source: Godey and Artzi, arXiv 2603.10145. Book: few_dimensions.
     """
-    logits = check_logits(L, labels.shape)
+    logits = check_logits(L, as_labels(labels).shape)
     words = as_matrix(W, "W")
     if len(words) != labels.V:
         raise ValueError(f"W has shape {words.shape}, not (V, d) with V = {labels.V}.")
@@ -406,6 +407,7 @@ def standard_metrics(
     Raises ValueError for a name that is not known or needs L_mm or ridge. Book: gradient_descent,
     transformers.
     """
+    as_labels(labels)
     found = _theory_metrics(labels) | _field_metrics(labels)
     if ridge is not None:
         found["relative_gap"] = lambda L, W, H: certify_ridge(L, labels, ridge=ridge).relative_gap
@@ -508,6 +510,7 @@ class _Latest:
 
 def _check_factors(W: ArrayLike, H: ArrayLike, labels: SoftLabels) -> tuple[Array, Array]:
     """W with centred rows and H, in float64."""
+    as_labels(labels)
     words, contexts = as_matrix(W, "W"), as_matrix(H, "H")
     if contexts.shape != (words.shape[1], labels.m) or len(words) != labels.V:
         raise ValueError(

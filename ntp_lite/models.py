@@ -1,4 +1,4 @@
-"""Models with logits L = W H: free vectors (chs. 03, 04) and a small decoder (ch. 14)."""
+"""Models with logits L = W H: free vectors and a small decoder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Model(Protocol):
     these contexts, (d, count), in their order. What stands for a context is the model's choice:
 
     - token ids (count, context_length), rows of `labels.contexts`. That is the rule.
-    - the numbers of the columns, if the class says `reads_tokens = False`: then a context has no
-      features, its column of H is a parameter of its own, as in `UFM`.
+    - the numbers of the columns, a slice or an index tensor, if the class says
+      `reads_tokens = False`: then a context has no features, its column of H is free, as in `UFM`.
 
-    Book: chapter 03 (free vectors) and chapter 14 (a decoder).
+    Book: unconstrained_features (free vectors) and transformers (a decoder).
     """
 
     W: Tensor
@@ -65,7 +65,11 @@ def check_model(model: Any, labels: SoftLabels) -> None:
             f"The UFM has {model.H.shape[1]} contexts and the labels have m={labels.m}; build it "
             "as UFM(labels.V, labels.m, d)."
         )
-    _check_embeddings(model, _two_contexts(labels) if reads_tokens else [0, labels.m - 1])
+    if reads_tokens:
+        _check_embeddings(model, _two_contexts(labels).to(model.W.device), 2)
+    else:
+        last = min(2, labels.m)
+        _check_embeddings(model, slice(labels.m - last, labels.m), last)
 
 
 def _two_contexts(labels: SoftLabels) -> Tensor:
@@ -81,12 +85,11 @@ def _two_contexts(labels: SoftLabels) -> Tensor:
 
 
 @torch.no_grad()
-def _check_embeddings(model: Any, two: Any) -> None:
-    """Do two contexts have two columns of length d?"""
+def _check_embeddings(model: Any, contexts: Any, count: int) -> None:
+    """Do so many contexts have so many columns of length d?"""
     name, d = type(model).__name__, model.W.shape[1]
     with evaluating(model):
         try:
-            contexts = two.to(model.W.device) if isinstance(two, Tensor) else two
             H = model.embeddings(contexts)
         except (IndexError, RuntimeError) as error:
             raise ValueError(
@@ -94,11 +97,11 @@ def _check_embeddings(model: Any, two: Any) -> None:
                 "number, length and token ids."
             ) from None
     shape = tuple(H.shape) if isinstance(H, Tensor) else type(H).__name__
-    if shape != (d, 2):
-        hint = "; transpose it" if shape == (2, d) else ""
+    if shape != (d, count):
+        hint = "; transpose it" if shape == (count, d) else ""
         raise ValueError(
-            f"embeddings of {name} gives {shape} for two contexts, not (d, 2) = {(d, 2)}: one "
-            f"column per context{hint}."
+            f"embeddings of {name} gives {shape} for {count} contexts, not (d, count) = "
+            f"{(d, count)}: one column per context{hint}."
         )
 
 
@@ -127,14 +130,14 @@ class UFM(nn.Module):
     """NTP-UFM: words W (V, d), contexts H (d, m), logits L = W H of rank at most d.
 
     With the penalty (ridge/2)(|W|^2 + |H|^2) its training loss is the paper's NTP-UFM problem; for
-    d >= rank(L_ridge) that is the same as min CE(L) + ridge |L|_* (chapter 04).
+    d >= rank(L_ridge) that is the same as min CE(L) + ridge |L|_* (nuclear_norm).
 
     Entries start as independent normals of deviation `scale / sqrt(d)`, from `seed` alone. Do not
     make `scale` tiny: with a ridge the origin is a saddle, and an optimiser that starts too near
-    it can stay there (chapter 05).
+    it can stay there (certificates).
 
     Raises ValueError for sizes that are not whole numbers from 1. Paper: eq. (NTP-UFM). Book:
-    chapter 03.
+    unconstrained_features.
     """
 
     reads_tokens = False  # a context is nothing but the number of its column
@@ -200,7 +203,7 @@ class Transformer(nn.Module):
     """Pre-norm decoder: logits L = W H with H[:, j] = last hidden state of context j.
 
     All parameters come from `config.seed`, drawn by a generator of the model's own, so that models
-    built at the same time in several threads do not mix. Book: chapter 14.
+    built at the same time in several threads do not mix. Book: transformers.
     """
 
     reads_tokens = True
@@ -227,7 +230,7 @@ class Transformer(nn.Module):
         """
         ids = contexts
         if not isinstance(ids, Tensor):
-            ids = torch.as_tensor(_whole_numbers(ids), device=self.W.device)
+            ids = torch.as_tensor(_whole_numbers(ids))
         if ids.ndim != 2 or not 1 <= ids.shape[1] <= self.config.context_length:
             raise ValueError(
                 f"contexts have shape {tuple(ids.shape)}; give (number of contexts, length) with "

@@ -1,4 +1,4 @@
-"""The optimisers by name, and what the trainer has to know of each (chs. 13 and 14)."""
+"""The optimisers by name, and what the trainer has to know of each."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class SpectralDescent(optim.Optimizer):
     gradient's nuclear norm. Singular values that are zero up to rounding count as zero, so that a
     zero gradient moves nothing. A vector is a matrix with one column: its step is lr g / |g|. As
     the length of a step does not shrink near an optimum, let lr fall (schedule "cosine").
-    Book: chapter 13.
+    Book: gradient_descent.
     """
 
     def __init__(self, parameters: Parameters, lr: float, weight_decay: float = 0.0) -> None:

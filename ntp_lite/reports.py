@@ -1,4 +1,4 @@
-"""One page about a text: numbers, what each rests on, certificates and figures (chapter 16)."""
+"""One page about a text: numbers, what each rests on, certificates and figures."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from .geometry import (
     word_context_factors,
 )
 from .in_support import in_support_logits
+from .linalg import effective_rank
 from .margin import MarginProgress, MaxMarginResult, solve_max_margin
 from .path import RidgeResult, ridge_max, ridge_path
 from .soft_labels import SoftLabels
@@ -105,6 +106,7 @@ def _norm_ratio_of_proxy(analysis: Analysis) -> float:
 
 # A further quantity is one more line here.
 QUANTITIES = (
+    Quantity("effective rank of L_mm", 15, "L_mm", lambda a: effective_rank(a.margin.L)),
     Quantity("rank of L_mm", 7, "L_mm", lambda a: float(len(a.factors.singular_values))),
     Quantity("cosine of L_mm and the proxy", 11, "L_mm, all supports", _cosine_of_proxy),
     Quantity("nuclear norm of the proxy over L_mm's", 11, "the same", _norm_ratio_of_proxy),
@@ -178,7 +180,7 @@ def report(
 
     Ctrl-C and SIGTERM end the problem in work; the page holds what there is by then. Raises
     ValueError for sizes that do not fit, and OSError where nothing can be written, before work
-    begins. Book: chapter 16.
+    begins. Book: your_text_and_scale.
     """
     tol = as_tolerance(tol)
     names = _names_of(tokens, labels.V)

@@ -1,4 +1,4 @@
-"""Training on soft labels, with one process or many, judged by the certificate (chs. 03, 13-16)."""
+"""Training on soft labels, with one process or many, judged by the certificate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,7 +27,8 @@ from ._interrupts import Interrupts
 from ._objective import Objective
 from ._processes import Processes
 from ._progress import LongRunWarning, progress_bar
-from .certificate import Certificate, certify_ridge
+from ._threads import one_thread_if_small
+from .certificate import RidgeCertificate, certify_ridge
 from .config import TrainConfig
 from .metrics import Metrics
 from .models import check_model, describe
@@ -52,7 +54,7 @@ class FitResult:
     model: nn.Module = field(repr=False)
     history: dict[str, list[float]] = field(repr=False)
     seconds: float
-    certificate: Certificate | None
+    certificate: RidgeCertificate | None
     converged: bool
     status: Status
     message: str
@@ -79,7 +81,8 @@ def fit(
 
     Raises ValueError for labels that do not fit the model and for CUDA where there is none,
     FileExistsError for a checkpoint that is there already, and FloatingPointError, with the step
-    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book: chapter 03.
+    and the likely cause, if the loss is not finite. Paper: eq. (NTP-UFM). Book:
+    unconstrained_features.
     """
     return Trainer(model, labels, config, metrics).run(progress)
 
@@ -161,7 +164,7 @@ class Trainer:
         self.history: dict[str, list[float]] = {
             name: [] for name in ("step", "seconds", "excess_loss", "objective", *self.metrics)
         }
-        self._certified: tuple[int, Certificate] | None = None  # after which step
+        self._certified: tuple[int, RidgeCertificate] | None = None  # after which step
         self._is_resumed = False
 
     # ------------------------------------------------------------ one step
@@ -187,6 +190,11 @@ class Trainer:
         """The loss at the current parameters, for this step's contexts; sets every `.grad`."""
         self.loss, self.excess = self.objective.loss_and_gradients(self.steps_done)
         return self.loss
+
+    @property
+    def block_columns(self) -> int:
+        """How many contexts have logits at the same time."""
+        return self.objective.batches.block_columns
 
     def _require_finite(self, loss: float) -> None:
         if math.isfinite(loss):
@@ -215,7 +223,7 @@ class Trainer:
             column.append(row[name])
         return row
 
-    def certify(self) -> Certificate:
+    def certify(self) -> RidgeCertificate:
         """The certificate of the present logits, at the ridge or, without one, at |G|_op."""
         if self._certified is None or self._certified[0] != self.steps_done:
             L = self.objective.arrays()[0]
@@ -225,14 +233,12 @@ class Trainer:
 
     def is_converged(self) -> bool:
         """Is the certified relative gap, in every process, at most `tol`?"""
-        config = self.config
-        if config.tol is None:
+        tol = self.config.tol
+        if tol is None or self.config.ridge == 0:
             return False
         certificate = self.certify()
-        good = certificate.relative_gap <= config.tol or self.objective.is_known_zero(
-            certificate.primal
-        )
-        return config.ridge > 0 and self.processes.all(good)
+        is_close = certificate.relative_gap <= tol
+        return self.processes.all(is_close or self.objective.is_known_zero(certificate.primal))
 
     # ------------------------------------------------------------ the run
 
@@ -247,7 +253,8 @@ class Trainer:
         clock = LongRunWarning(
             config.steps - self.steps_done, silent=not is_first or not bar.disable
         )
-        with bar, Interrupts() as interrupts:
+        threads = one_thread_if_small(self.labels.V * self.labels.m)
+        with bar, threads, Interrupts() as interrupts:
             if not self.history["step"]:
                 self.checked = self.evaluate()["objective"]
             if self.status is not Status.CONVERGED:
@@ -366,7 +373,7 @@ class Trainer:
         N = self.labels.N
         parameters = dict(self.model.named_parameters())
         return {
-            "labels": [digest_of(part) for part in (N.indptr, N.indices, N.data)],
+            "labels": digest_of(np.concatenate([N.indptr, N.indices, N.data])),
             "contexts": digest_of(self.labels.contexts),
             "sizes": {n: [str(p.dtype), *p.shape] for n, p in parameters.items()},
             "model": describe(self.model),
@@ -376,12 +383,14 @@ class Trainer:
 
 
 def _message(
-    status: Status, steps: int, certificate: Certificate | None, config: TrainConfig
+    status: Status, steps: int, certificate: RidgeCertificate | None, config: TrainConfig
 ) -> str:
     """The status as a sentence, with numbers and advice."""
     if status is Status.FINISHED:
         why = (
-            "no certificate was asked for" if config.ridge else "without a ridge nothing is optimal"
+            "no certificate was asked for"
+            if config.ridge
+            else "without a ridge there is no optimum"
         )
         return f"did all {steps} steps; {why}"
     if status is Status.INTERRUPTED:

@@ -8,6 +8,9 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import importlib.util
+from pathlib import Path
+
 import hypothesis
 import matplotlib
 import pytest
@@ -24,6 +27,19 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop before the first test if another tree's package would be tested."""
+    root = Path(__file__).resolve().parents[1]
+    spec = importlib.util.find_spec("ntp_lite")
+    found = None if spec is None or spec.origin is None else Path(spec.origin).resolve().parents[1]
+    if found != root:
+        raise pytest.UsageError(
+            f"ntp_lite is imported from {found}, not from {root}; run make in this folder, which "
+            "sets up its own environment."
+        )
+
 
 NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 

@@ -3,7 +3,9 @@
 // An inline formula wider than its line gets a line of its own.
 const SMALLEST = 0.7;
 function fit(drawn, room) {
-  drawn.style.fontSize = "";
+  // MathJax's own size fits its letters to those of the text around: shrink from there.
+  drawn.dataset.size ??= drawn.style.fontSize;
+  drawn.style.fontSize = drawn.dataset.size;
   const formula = drawn.querySelector("mjx-math");
   const width = formula ? formula.getBoundingClientRect().width : 0;
   if (width > room && room > 0) {
@@ -54,3 +56,27 @@ window.addEventListener("load", () => {
   // What is folded has no width; measure again once it is opened.
   document.addEventListener("click", () => setTimeout(markWide, 50));
 });
+// Each fold is called by what it holds, and opens when a link leads into it.
+function nameFolds() {
+  document.querySelectorAll("button.toggle-button").forEach((button) => {
+    const box = button.closest(".toggle");
+    const title = box && box.querySelector(".admonition-title");
+    if (title) button.setAttribute("aria-label", `Show or hide: ${title.textContent.trim()}`);
+  });
+}
+function openTarget() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  const target = id && document.getElementById(id);
+  if (!target) return;
+  for (let node = target; node; node = node.parentElement) {
+    if (node.tagName === "DETAILS") node.open = true;
+    // The button that sphinx-togglebutton put there keeps its own account of what is open.
+    if (node.matches(".toggle-hidden")) node.querySelector(".toggle-button")?.click();
+  }
+  target.scrollIntoView();
+}
+window.addEventListener("load", () => {
+  nameFolds();
+  openTarget();
+});
+window.addEventListener("hashchange", openTarget);

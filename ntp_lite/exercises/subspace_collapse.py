@@ -75,5 +75,5 @@ def forced_distance(answer: Any) -> bool:
             difference - difference.mean()
         ).sum(),
     }
-    success = "no model with correct frequencies can bring these twins closer."
+    success = "no model with correct frequencies can bring the logits of these twins closer."
     return compare(answer, right, success, mistakes, arguments=(a.copy(), b.copy()))

@@ -52,6 +52,13 @@ def test_a_right_map(small_book, ending):
     ]
 
 
+def test_a_statement_without_a_source_claims_nothing(small_book):
+    (small_book / "one.md").write_text(CHAPTER.replace(" [P, Theorem 1]", ""))
+    found = theory_map.statements(small_book, ["one"])
+    row = theory_map.table("one", found, theory_map.tests(small_book / "tests"))[-1]
+    assert row.split(" | ")[1] == "proved here"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [

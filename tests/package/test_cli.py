@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 from importlib.metadata import version
 from pathlib import Path
 
@@ -314,6 +317,7 @@ def in_a_terminal_until(shown, command):
     """Start the program with a terminal for standard error; wait until it shows a text."""
     environment = os.environ | {"PYTHONPATH": str(Path(ntp.__file__).parents[1])}
     reader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 150))  # of a width in which a bar has room
     # A script that runs in the background has SIGINT ignored, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
@@ -323,7 +327,10 @@ def in_a_terminal_until(shown, command):
     os.close(terminal)
     seen = ""
     while shown not in seen:
-        seen += os.read(reader, 200).decode()
+        if not select.select([reader], [], [], 120)[0]:
+            process.kill()
+            pytest.fail(f"in two minutes the program showed only {seen!r}")
+        seen += os.read(reader, 200).decode(errors="replace")
     return process, reader
 
 
@@ -365,3 +372,50 @@ def test_commands_are_registered_once():
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
     for command in COMMANDS:
         assert command.run.__name__ == f"{command.name}_command"
+
+
+PAGE = (Path(__file__).parents[2] / "book" / "cli.md").read_text("utf-8")
+
+
+def table(heading):
+    """The rows of the table under a heading of the page."""
+    part = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def as_on_the_page(each):
+    """An option as the page shows it."""
+    is_bare = each.default is None or each.default is False
+    choices = each.metadata["choices"] or ()
+    names = ", ".join(f"`{choice}`" for choice in choices)
+    flag = each.name.replace("_", "-")
+    return [
+        f"`--{flag}`",
+        "" if is_bare else f"`{each.default}`",
+        each.metadata["help"] + (f": {names}" if names else ""),
+    ]
+
+
+def test_the_page_about_the_command_line_is_the_program():
+    common = [each.name for each in dataclasses.fields(cli.TextOptions) if each.name != "out"]
+    listed = [each for each in dataclasses.fields(cli.TextOptions) if each.name in common]
+    assert table("Options of every command") == [as_on_the_page(e) for e in listed if e.metadata]
+    for command in COMMANDS:
+        own = [e for e in dataclasses.fields(command.options) if e.name not in common]
+        assert table(command.name) == [as_on_the_page(each) for each in own]
+    codes = {int(row[0].strip("`")): row[1].replace("`", "") for row in table("Exit codes")}
+    explained = re.findall(r"^  (\d+) +(.+)$", EPILOG, re.MULTILINE)
+    assert codes == {int(code): text for code, text in explained}
+
+
+def test_commands_on_the_pages_parse():
+    lines = (
+        PAGE.splitlines()
+        + (Path(cli.__file__).parents[1] / "book" / "install.md").read_text("utf-8").splitlines()
+    )
+    commands = [line.split()[1:] for line in lines if line.startswith("ntp-lite ")]
+    commands = [words for words in commands if "COMMAND" not in words and "--version" not in words]
+    assert len(commands) >= 2
+    for words in commands:
+        build_parser().parse_args(words)

@@ -311,3 +311,18 @@ def test_sparse_and_torch_input():
         ntp.gradient_bottleneck(W, W @ H, LABELS), abs=1e-6
     )
     assert ntp.stable_rank(sparse.csc_array(np.eye(3))) == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda labels: ntp.neural_collapse(W, H, labels),
+        lambda labels: ntp.soft_self_duality(W, H, labels),
+        lambda labels: ntp.collapse_test(H, labels),
+        lambda labels: ntp.gradient_bottleneck(W, W @ H, labels),
+        lambda labels: ntp.standard_metrics(labels),
+    ],
+)
+def test_logits_in_place_of_labels_are_told(measure):
+    with pytest.raises(ValueError, match="labels are no SoftLabels but ndarray"):
+        measure(W @ H)

@@ -1,5 +1,6 @@
 """The decoder: causality, positions, tying, repeatability, and that it learns."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +67,75 @@ def test_start_depends_on_seed_alone_and_leaves_the_global_generator():
     assert not torch.equal(first.W, Transformer(replace(SMALL, seed=4)).W)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_start_is_that_of_torchs_own_layers(tied):
+    """The numbers of `torch.manual_seed`, drawn in the order in which the layers stand."""
+    model = Transformer(replace(SMALL, tied=tied, layers=1))
+    with torch.random.fork_rng():
+        torch.manual_seed(SMALL.seed)
+        expected = [torch.randn(11, 16) * 16**-0.5]
+        expected += [] if tied else [torch.nn.Embedding(11, 16).weight]
+        expected += [torch.randn(4, 16) * 0.02]
+        for inputs, outputs in ((16, 48), (16, 16), (16, 64), (64, 16)):
+            expected.append(torch.nn.Linear(inputs, outputs, bias=False).weight)
+    block = model.blocks[0]
+    found = [model.W, *([] if tied else [model.tokens.weight]), model.places]
+    found += [block.queries_keys_values.weight, block.output.weight]
+    found += [block.mlp[0].weight, block.mlp[2].weight]
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_models_built_in_threads_are_those_of_their_seeds():
+    sizes = TransformerConfig(V=300, context_length=3, d=32, layers=3)
+    together: dict[int, torch.Tensor] = {}
+    barrier = threading.Barrier(4)
+
+    def build(seed: int) -> None:
+        barrier.wait()
+        model = Transformer(replace(sizes, seed=seed))
+        together[seed] = torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    for first in range(0, 24, 4):
+        threads = [threading.Thread(target=build, args=(first + i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for seed, found in together.items():
+        model = Transformer(replace(sizes, seed=seed))
+        alone = torch.cat([p.detach().flatten() for p in model.parameters()])
+        assert torch.equal(found, alone), seed
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "uint32", ">i2"])
+def test_ids_of_any_integer_type(dtype):
+    model = Transformer(SMALL)
+    expected = model.embeddings(CONTEXTS)
+    assert torch.equal(model.embeddings(CONTEXTS.astype(dtype)), expected)
+    assert torch.equal(model.embeddings(CONTEXTS.astype(dtype)[::-1])[:, ::1].flip(1), expected)
+    assert torch.equal(model.embeddings(CONTEXTS.tolist()), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_ids_in_tensors_of_any_integer_type(dtype):
+    model = Transformer(SMALL)
+    ids = torch.from_numpy(CONTEXTS)
+    assert torch.equal(model.embeddings(ids.to(dtype)), model.embeddings(ids))
+
+
+@pytest.mark.parametrize("contexts", [CONTEXTS / 2, CONTEXTS > 3, torch.zeros(2, 2)])
+def test_ids_that_are_no_whole_numbers_are_refused(contexts):
+    with pytest.raises(ValueError, match="give token ids, whole numbers"):
+        Transformer(SMALL).embeddings(contexts)
+
+
+def test_sizes_of_any_integer_kind():
+    sizes = TransformerConfig(np.uint16(11), torch.tensor(4), d=np.int8(16), seed=np.int64(3))
+    assert sizes == TransformerConfig(11, 4, d=16, seed=3)
+    assert type(sizes.V) is int
+
+
 def test_without_the_last_norm_lengths_are_free():
     spread = [
         Transformer(replace(SMALL, final_norm=norm)).embeddings(CONTEXTS).norm(dim=0).std().item()
@@ -75,7 +145,13 @@ def test_without_the_last_norm_lengths_are_free():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"d": 15}, "multiple of heads"), ({"layers": 0}, "layers is 0")]
+    ("changes", "message"),
+    [
+        ({"d": 15}, "multiple of heads"),
+        ({"layers": 0}, "layers is 0"),
+        ({"V": 2.5}, "V is 2.5"),
+        ({"seed": 10**20}, "seed is 1"),
+    ],
 )
 def test_bad_sizes_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

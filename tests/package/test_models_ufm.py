@@ -30,6 +30,24 @@ def test_start_depends_on_seed_alone():
     assert torch.equal(torch.random.get_rng_state(), before)  # the global generator is left alone
 
 
+def test_embeddings_are_the_columns_that_are_named():
+    model = UFM(V=5, m=7, d=3, seed=1)
+    for columns in ([4, 0], np.array([4, 0]), torch.tensor([4, 0])):
+        assert torch.equal(model.embeddings(columns), model.H[:, [4, 0]])
+    assert torch.equal(model.embeddings(slice(2, 5)), model.H[:, 2:5])
+    assert model.embeddings(slice(0, 7)).data_ptr() == model.H.data_ptr()
+
+
+def test_sizes_of_any_integer_kind_and_what_is_too_large():
+    model = UFM(np.uint16(5), torch.tensor(7), np.int8(3), seed=np.uint8(1), scale=np.float32(1))
+    assert torch.equal(model.W, UFM(5, 7, 3, seed=1).W)
+    assert str(model) == "UFM(V=5, m=7, d=3)"
+    with pytest.raises(ValueError, match="no memory for a matrix of 5 x 1,000,000,000,000,000"):
+        UFM(5, 7, 10**15)
+    with pytest.raises(ValueError, match="seed is"):
+        UFM(5, 7, 3, seed=10**20)
+
+
 def test_scale_is_the_norm_of_a_word_and_of_a_context():
     model = UFM(V=300, m=400, d=200, scale=2.0)
     assert float(model.W.detach().norm(dim=1).mean()) == pytest.approx(2.0, rel=0.02)

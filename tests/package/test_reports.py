@@ -72,6 +72,7 @@ def test_numbers_and_certificates_are_those_of_the_library():
     assert made.status is ntp.Status.CONVERGED
     assert made.numbers["tokens V"] == labels.V
     assert made.numbers["rank of L_mm"] == np.linalg.matrix_rank(margin.L, tol=1e-5)
+    assert made.numbers["effective rank of L_mm"] == ntp.effective_rank(margin.L)
     cosine = ntp.cosine_similarity(
         ntp.centered_support(labels).reshape(-1, 1), margin.L.reshape(-1, 1)
     )

@@ -63,6 +63,14 @@ def test_all_logits_never_exist_at_once(monkeypatch):
     assert 5 * LABELS.V <= seen.entries < LABELS.V * LABELS.m / 2
 
 
+def test_block_columns_is_how_many_contexts_have_logits_at_once(monkeypatch):
+    monkeypatch.setattr(_batches, "LOGITS_AT_ONCE", 5 * LABELS.V + 1)
+    it = trainer()
+    widths = [len(block.pi) for block in it.objective.batches.whole.blocks]
+    assert it.block_columns == 5 == max(widths)
+    assert sum(widths) == LABELS.m
+
+
 def test_batches_of_an_epoch_add_up_to_the_whole():
     it = trainer(optimizer="adam", batch_size=7)
     batches = it.objective.batches

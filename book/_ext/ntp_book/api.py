@@ -30,9 +30,11 @@ def public_names(module: str) -> list[str]:
     package = importlib.import_module("ntp_lite")
     name = f"ntp_lite.{module}"
     scope = getattr(package, module) if module in EXPORTED_MODULES else package
+    # The package imports a module when a name of it is used: what it offers is its `__all__`.
+    offered = {key: getattr(scope, key) for key in getattr(scope, "__all__", vars(scope))}
     found = {
         f"{scope.__name__}.{key}": inspect.getsourcelines(value)[1]
-        for key, value in vars(scope).items()
+        for key, value in offered.items()
         if key[0] != "_" and getattr(value, "__module__", "") == name and callable(value)
     }
     return sorted(found, key=found.__getitem__)

@@ -1,4 +1,4 @@
-"""The site: theme options, buttons to the notebooks, repairs of what other extensions write.
+"""The site: theme options, buttons, interactive figures, repairs of what other extensions write.
 
 A build with warnings forgets what it read, so that the next build reports them again: Sphinx would
 otherwise keep the pages of a failing chapter and pass.
@@ -6,6 +6,9 @@ otherwise keep the pages of a failing chapter and pass.
 
 from __future__ import annotations
 
+import html
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,12 @@ from sphinx.config import Config
 
 from .addresses import addresses, colab_address, notebook_name
 from .numbering import is_chapter
+
+TREE = Path(__file__).resolve().parents[3]
+# Style and scripts of the interactive figures, which each page with such a figure loads once.
+BROWSER = TREE / "ntp_lite" / "interactive" / "browser"
+# Characters of a page's description; search engines cut longer ones off.
+DESCRIPTION_LENGTH = 200
 
 # Ids that sphinx_proof and sphinx_exercise give to the inside of every box.
 CONTENT_IDS = (["proof-content"], ["exercise-content"], ["solution-content"])
@@ -44,6 +53,9 @@ def configure(app: Sphinx, config: Config) -> None:
     }
     if found.real and not config.html_baseurl:
         config.html_baseurl = found.site
+    config.html_static_path.append(str(BROWSER))
+    # Hundreds of formulas on a page would each be a stop of the Tab key.
+    config.mathjax3_config = {"options": {"menuOptions": {"settings": {"inTabOrder": False}}}}
 
 
 def tidy_doctree(app: Sphinx, doctree: nodes.document) -> None:
@@ -107,6 +119,59 @@ def add_buttons(
         context["header_buttons"].insert(0, colab)
 
 
+def load_interactive_figures(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Load the library of a page's interactive figures once, instead of once with each of them."""
+    body = context.get("body", "")
+    if 'class="ntp-interactive"' not in body:
+        return
+    from ntp_lite import interactive  # slow: it brings torch, which most pages do not need
+
+    context["body"] = interactive.without_library(body)
+    for name in interactive.STYLES:
+        app.add_css_file(name)
+    for name in interactive.SCRIPTS:
+        app.add_js_file(name, loading_method="defer")
+
+
+def name_code_folds(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Let a folded cell be called what it says, not "Toggle hidden content" as myst-nb does."""
+    body = context.get("body", "")
+    context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+
+
+def describe(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Say in the page's head what it is about: for search engines and for shared links."""
+    if doctree is None:
+        return
+    said = description(doctree)
+    tags = {
+        "og:type": "article",
+        "og:site_name": app.config.html_title,
+        "og:title": html.unescape(re.sub(r"<[^>]*>", "", context.get("title", ""))),
+        "og:description": said,
+    }
+    lines = [f'<meta name="description" content="{html.escape(said)}">']
+    lines += [
+        f'<meta property="{name}" content="{html.escape(text)}">' for name, text in tags.items()
+    ]
+    context["metatags"] = context.get("metatags", "") + "\n".join(lines)
+
+
+def description(doctree: nodes.document) -> str:
+    """Return a chapter's question, or the first sentences of another page."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split()).removeprefix("Question. ")
+        if len(text) > 40:
+            return textwrap.shorten(text, DESCRIPTION_LENGTH, placeholder=" ...")
+    return ""
+
+
 def forget_after_warnings(app: Sphinx, error: Exception | None) -> None:
     """After warnings, forget the pages that were read."""
     # Sphinx sets the public `statuscode` only after this event.
@@ -120,4 +185,7 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", tidy_doctree)
     # After the theme has collected its buttons (its handlers run at 501).
     app.connect("html-page-context", add_buttons, priority=600)
+    app.connect("html-page-context", load_interactive_figures)
+    app.connect("html-page-context", name_code_folds)
+    app.connect("html-page-context", describe)
     app.connect("build-finished", forget_after_warnings)

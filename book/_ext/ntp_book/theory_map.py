@@ -145,7 +145,7 @@ def table(page: str, found: list[Statement], tested: Tests) -> list[str]:
         functions = sorted(frozenset().union(*(v.functions for v in verifications)))
         cells = (
             f"{{prf:ref}}`{statement.label}` {statement.title}",
-            statement.source or "this book",
+            statement.source or "proved here",
             ", ".join(f"`{name}`" for name in functions) or "none",
             ", ".join(f"`{v.test}`" for v in verifications) or "none",
         )

@@ -124,15 +124,34 @@ def test_certificate_bounds_any_logits(mutation, optimum):
             primal = objective(L, RIDGE)
             if mutation == "nuclear for operator":
                 primal = objective(L, 0.0) + RIDGE * operator_norm(L)
-            dual = conditional_entropy(P + theta * (softmax(L) - P), PI)
+            pulled = conditional_entropy(P + theta * (softmax(L) - P), PI)
+            dual = max(pulled, conditional_entropy(P, PI))
             holds &= dual <= least + 1e-9 and primal >= least - 1e-9
             if not mutation:
                 judged = ntp.certify_ridge(L, LABELS, RIDGE)
                 assert judged.gap == pytest.approx(primal - dual, abs=1e-10)
                 if theta == 1:
                     other = RIDGE * nuclear_norm(L) - (G * L).sum()
-                    assert judged.gap == pytest.approx(other, abs=1e-10)
+                    assert primal - pulled == pytest.approx(other, abs=1e-10)
     assert bool(holds) == (mutation == "")
+
+
+@pytest.mark.parametrize("mutation", ["", "floor left out"])
+def test_a_relative_gap_is_at_most_one(mutation):
+    """Theorem label: thm-certificates-gap
+
+    A point deep on the path, stretched: its own dual point is worse than the floor. Mutation: the
+    certificate without P as the second candidate.
+    """
+    ridge = 1e-5 * TOP
+    L = 1.01 * ntp.solve_ridge(LABELS, ridge, tol=1e-9).L
+    theta = min(1.0, ridge / operator_norm(residual(L)))
+    pulled = conditional_entropy(P + theta * (softmax(L) - P), PI)
+    floor = conditional_entropy(P, PI)
+    dual = pulled if mutation else max(pulled, floor)
+    primal = objective(L, ridge)
+    assert ((primal - dual) / (primal - floor) <= 1 + 1e-9) == (mutation == "")
+    assert ntp.certify_ridge(L, LABELS, ridge).relative_gap <= 1
 
 
 def test_gap_with_operator_norm_inside_the_ball(optimum):
@@ -260,6 +279,119 @@ def test_stationary_points_and_width(d, optimum):
             change = factor_loss(new_W, new_H, RIDGE)[0] - value
             assert change == pytest.approx(step**2 * (RIDGE - sign * s[0]), rel=1e-2)
             assert (change < 0) == (sign == 1)
+
+
+def random_labels(rng):
+    """Small tables, with full supports, single columns and equal rows and columns among them."""
+    V, m = rng.integers(2, 6), rng.integers(1, 6)
+    N = rng.integers(1, 9, size=(V, m)) * (rng.random((V, m)) < rng.uniform(0.3, 1))
+    if rng.random() < 0.3:
+        N = N[:, rng.integers(m, size=m)]
+    if rng.random() < 0.3:
+        N = N[rng.integers(V, size=V)]
+    N[rng.integers(V), N.sum(axis=0) == 0] = 1
+    return ntp.SoftLabels.from_counts(N)
+
+
+@pytest.mark.parametrize(("missing", "always"), [(0, True), (1, False)])
+def test_width_without_a_spare_dimension(missing, always):
+    """Theorem label: thm-certificates-width
+
+    Runs of width min(V - 1, m) end at the certified optimum; the mutation, one dimension less,
+    does not. Small random tables, degenerate ones among them.
+    """
+    rng = np.random.default_rng(7)
+    worst = 0.0
+    for seed in range(12):
+        labels = random_labels(rng)
+        d = min(labels.V - 1, labels.m) - missing
+        ridge = 0.1 * ntp.ridge_max(labels)
+        if d < 1 or ridge < 1e-9:
+            continue
+        model = ntp.UFM(labels.V, labels.m, d=d, seed=seed, scale=1.0)
+        config = ntp.TrainConfig(ridge=ridge, steps=800, tol=1e-6, device="cpu")
+        worst = max(worst, ntp.fit(model, labels, config).certificate.relative_gap)
+    assert (worst <= 1e-5) is always
+
+
+@pytest.mark.parametrize(("V", "m"), [(3, 5), (5, 2)])
+@pytest.mark.parametrize("spare", [0, -1])
+def test_largest_rank_forces_the_residual_into_the_ball(V, m, spare):
+    """Theorem label: thm-certificates-width
+
+    (c): where the rank is V - 1, or m, G is ridge times the polar factor of L. The mutation is a
+    stationary point of smaller rank.
+    """
+    labels = ntp.SoftLabels.from_counts(np.random.default_rng(V).integers(1, 30, size=(V, m)))
+    ridge, d = 0.02 * ntp.ridge_max(labels), min(V - 1, m) + spare
+    model = ntp.UFM(V, m, d=d, seed=0, scale=1.0)
+    ntp.fit(model, labels, ntp.TrainConfig(ridge=ridge, steps=2000, tol=1e-9, device="cpu"))
+    L = model.logits().detach().numpy()
+    G = (labels.P.toarray() - softmax(L)) * labels.pi
+    U, s, Vt = np.linalg.svd(L, full_matrices=False)
+    assert (s > 1e-3).sum() == d
+    assert np.allclose(G, ridge * U[:, :d] @ Vt[:d], atol=1e-3 * ridge) is (spare == 0)
+
+
+def efficiency_bounds(L, labels, path, mutation=""):
+    """Parts 1 and 2 of the theorem, from certified points of the path."""
+    L = L if mutation == "not centred" else L - L.mean(axis=0)
+    excess = ntp.excess_loss(L, labels)
+    tangents = [
+        (p.certificate.primal if mutation == "primal for dual" else p.certificate.dual, p.ridge)
+        for p in path
+    ]
+    lower = max([0.0, *((dual - excess) / ridge for dual, ridge in tangents)])
+    points = [*(p.L for p in path), L, np.zeros(L.shape)]
+    upper = min(nuclear_norm(X) for X in points if ntp.excess_loss(X, labels) <= excess)
+    return lower / nuclear_norm(L), upper / nuclear_norm(L)
+
+
+@pytest.mark.parametrize("mutation", ["", "primal for dual", "not centred"])
+def test_norm_efficiency_of_one_hot_labels(mutation):
+    """Theorem label: thm-certificates-efficiency
+
+    Truth in closed form: V one-hot contexts, equally frequent, cost (V - 1) s for the excess loss
+    ln(1 + (V - 1) exp(-s)). A coarse path with loose points, whose primal values are no bounds.
+    """
+    labels = ntp.SoftLabels.from_counts(np.eye(4, dtype=int))
+    ridges = ntp.ridge_max(labels) * np.geomspace(0.9, 1e-4, 40)
+    path = [ntp.solve_ridge(labels, ridge, tol=0.2) for ridge in ridges]
+    rng = np.random.default_rng(3)
+    holds = True
+    for s in (0.5, 2.0, 5.0):
+        for noise in (0.0, 0.3):
+            L = s * np.eye(4) + noise * rng.normal(size=(4, 4)) + 3 * rng.normal(size=(1, 4))
+            excess = ntp.excess_loss(L, labels)
+            least = 3 * np.log(3 / np.expm1(excess))
+            truth = least / nuclear_norm(L - L.mean(axis=0))
+            lower, upper = efficiency_bounds(L, labels, path, mutation)
+            holds &= bool(lower <= truth + 1e-9 and truth <= upper + 1e-9)
+            holds &= bool(upper <= 1 + 1e-12 and lower > 0.5)
+            package = ntp.norm_efficiency(L, labels, tol=1e-4)
+            assert package.lower - 1e-9 <= truth <= package.upper + 1e-9
+    assert holds == (mutation == "")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_norm_efficiency_is_one_on_the_path_only(seed):
+    """Theorem label: thm-certificates-efficiency
+
+    Random tables: one on the path, less where the alignment is less (a multiple of logits of rank
+    one can be on the path), never less than the alignment, and hardly changed by half precision or
+    a factor of 1.001.
+    """
+    labels = random_labels(np.random.default_rng(seed))
+    L = ntp.solve_ridge(labels, 0.05 * ntp.ridge_max(labels), tol=1e-10).L
+    assert ntp.norm_efficiency(L, labels, tol=1e-4).lower > 1 - 1e-4
+    rng = np.random.default_rng(seed)
+    for other in (1.001 * L, L.astype(np.float16).astype(float)):
+        assert ntp.norm_efficiency(other, labels, tol=1e-4).lower > 0.99
+    for other in (1.3 * L, L + 0.3 * np.abs(L).max() * rng.normal(size=L.shape)):
+        efficiency = ntp.norm_efficiency(other, labels, tol=1e-4)
+        alignment = ntp.certify_ridge(other - other.mean(axis=0), labels).alignment
+        assert alignment <= efficiency.upper + 1e-9
+        assert (efficiency.upper > 0.999) == (alignment > 0.999)
 
 
 @pytest.mark.parametrize("mutation", ["", "scaled", "contexts exchanged", "centred support"])

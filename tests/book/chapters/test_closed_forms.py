@@ -216,3 +216,28 @@ def test_copies(q):
     assert np.isclose(G[3, 0], (1 - np.sqrt(q) / 2) / (2 * np.sqrt(q) * s))
     optimal = np.linalg.norm(ntp.centered_support(S), "nuc") < reference(S)[0] * (1 + 1e-5)
     assert optimal == (q >= 4)
+    svm = ntp.solve_max_margin(S, tol=1e-12)
+    assert ntp.strict_complementarity(svm, S).holds == (q != 4)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5, 12), (1, 2, 30), (3, 4, 9), (2, 7, 20)])
+def test_rare_contexts_merge_at_one_over_n(sizes):
+    """Theorem label: prop-closed-forms-merge
+
+    Ridges on both sides of the threshold. Mutations: a threshold of 1 / R, and merging of common
+    contexts at the same ridge.
+    """
+    V_1, V_2, R = sizes
+    n = R * V_1 + V_2
+    S = np.repeat(np.eye(V_1 + V_2, dtype=int), [R] * V_1 + [1] * V_2, axis=1)
+    labels = ntp.SoftLabels.from_counts(S)
+
+    def apart(ridge, i, j):
+        L = ntp.solve_ridge(labels, ridge, tol=1e-9).L
+        return np.linalg.norm(L[:, i] - L[:, j])
+
+    merged, separate = 1.05 / n, 0.95 / n
+    assert apart(merged, -1, -2) < 1e-4 < 1e-2 < apart(separate, -1, -2)
+    assert apart(0.5 / R, -1, -2) < 1e-4 or V_1 == 1  # below 1 / R, above 1 / n
+    if V_1 > 1:
+        assert apart(merged, 0, R) > 0.1

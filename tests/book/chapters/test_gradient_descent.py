@@ -308,3 +308,63 @@ def test_the_packages_decay_is_a_ridge_for_sgd_alone():
         L = model.logits().detach().numpy()
         gaps[optimizer] = ntp.certify_ridge(L, LABELS, ridge=2e-2).relative_gap
     assert gaps["sgd"] < 1e-2 and gaps["adamw"] > 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_efficiency_is_a_distance_and_alignment_a_test(seed):
+    """Norm efficiency >= alignment for any logits; scaling a path point separates the two.
+
+    Mutation: alignment read as a distance; two parts in a thousand cost it half and more.
+    """
+    rng = np.random.default_rng(seed)
+    for size in (0.1, 1.0, 4.0):
+        L = size * (2 * S - 1) + rng.normal(size=(V, M))
+        assert ntp.norm_efficiency(L, LABELS).upper >= ntp.certify_ridge(L, LABELS).alignment
+    point = ntp.solve_ridge(LABELS, 1e-6 * (seed + 1), tol=1e-8)
+    assert ntp.certify_ridge(point.L, LABELS).alignment > 0.999
+    longer = 1.002 * point.L
+    assert ntp.norm_efficiency(longer, LABELS).lower > 0.95
+    assert not ntp.certify_ridge(longer, LABELS).alignment > 0.5
+
+
+@pytest.mark.parametrize("sigma", [10.0, 0.0])
+def test_noise_turns_the_box_into_a_ridge(sigma):
+    """Equation label: eq-gradient-descent-noise
+
+    torch's AdamW on a quadratic, gradients with noise. Mutation: no noise, and the box is back.
+    """
+    decay, targets = 0.1, torch.tensor([2.0, -4.0, 3.0], dtype=torch.float64)
+    x = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    rule = torch.optim.AdamW([x], lr=0.01, weight_decay=decay, betas=(0.9, 0.95))
+    draws = torch.Generator().manual_seed(0)
+    total = torch.zeros(3, dtype=torch.float64)
+    for k in range(6000):
+        noise = sigma * torch.randn(3, dtype=torch.float64, generator=draws)
+        x.grad = x.detach() - targets + noise
+        rule.step()
+        total += x.detach() * (k >= 3000)
+    mean = (total / 3000).numpy()
+    ridge = np.allclose(mean, targets.numpy() / (1 + decay * 10), atol=0.25)
+    box = np.allclose(mean, targets.numpy(), atol=0.05)
+    assert ridge == (sigma > 0) != box
+
+
+def test_the_heuristic_needs_its_logarithm():
+    """Equation label: eq-gradient-descent-heuristic
+
+    Gradient descent on a random text with A far from 2 ln(time). Mutation: ln(time) in the
+    place of ln(1/excess).
+    """
+    labels = ntp.random_soft_labels(V=30, m=40, support_size=4, seed=0)
+    A = ntp.solve_max_margin(labels).certificate.primal
+    P, pi, step, steps = labels.P.toarray(), labels.pi, 0.5, 20_000
+    rng = np.random.default_rng(0)
+    W = 0.3 * rng.normal(size=(30, 32)) / np.sqrt(32)
+    H = 0.3 * rng.normal(size=(32, 40)) / np.sqrt(32)
+    for _ in range(steps):
+        E = np.exp(W @ H)
+        G = (P - E / E.sum(axis=0)) * pi
+        W, H = W + step * G @ H.T, H + step * W.T @ G
+    e, tau = ntp.excess_loss(W @ H, labels), step * steps
+    assert 0.75 < 1 / e / (2 / A * tau * np.log(1 / e)) < 1.1
+    assert not 0.75 < 1 / e / (2 / A * tau * np.log(tau)) < 1.1

@@ -284,3 +284,26 @@ def test_solutions_on_a_circle(first, several):
     assert np.allclose(ends, [1, golden if several else 1], atol=5e-3)
     if several:
         assert np.isclose(best, 2 * np.sqrt(5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rank_is_bounded_by_distinct_supports_and_rows(seed):
+    """Theorem label: thm-max-margin-collapse
+
+    Rank at most the distinct supports (without full ones) and the distinct rows less one, reached
+    by the chapter's toys. Mutation: a feasible matrix that breaks the collapse exceeds the bound.
+    """
+    rng = np.random.default_rng(seed)
+    toys = [TWINS, TWINS[:4, [0, 2, 4]], np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]])]
+    S = toys[seed] if seed < 3 else np.repeat(random_support(seed, V=6, m=3), 2, axis=1)
+    proper = S[:, S.sum(axis=0) < len(S)]
+    bound = min(len(np.unique(S, axis=0)) - 1, len(np.unique(proper.T, axis=0)))
+    L = ntp.solve_max_margin(S, tol=1e-10).L
+    rank = np.linalg.matrix_rank(L, tol=1e-5)
+    assert rank <= bound
+    if seed < 3:
+        assert rank == bound
+    broken = ntp.project_margin(L + 0.3 * rng.normal(size=L.shape), S)
+    broken -= broken.mean(axis=0)
+    if bound < min(len(S) - 1, proper.shape[1]):  # there are twins to break apart
+        assert np.linalg.matrix_rank(broken, tol=1e-5) > bound

@@ -7,6 +7,7 @@ from itertools import permutations
 import cvxpy as cp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 import ntp_lite as ntp
 
@@ -47,24 +48,6 @@ def equal_columns(A, tol=1e-3):
 
 def apart(X, i, j):
     return np.linalg.norm(X[:, i] - X[:, j])
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_what_an_extra_column_costs(seed):
-    """Theorem label: lem-subspace-collapse-column
-
-    Mutation: twice the bound is false for a nearly parallel column.
-    """
-    rng = np.random.default_rng(seed)
-    B = rng.normal(size=(5, 4)) * rng.exponential(size=4)
-    for c in (rng.normal(size=(5, 1)), 1e-3 * B[:, :1], 100 * rng.normal(size=(5, 1))):
-        full = np.hstack([B, c])
-        cost = np.linalg.norm(full, "nuc") - np.linalg.norm(B, "nuc")
-        assert cost >= np.sum(c**2) / (2 * np.linalg.norm(full, 2)) * (1 - 1e-6)
-    B = np.ones((3, 1))
-    full = np.hstack([B, 0.01 * B])
-    cost = np.linalg.norm(full, "nuc") - np.linalg.norm(B, "nuc")
-    assert not cost >= np.sum(full[:, 1] ** 2) / np.linalg.norm(full, 2)
 
 
 @pytest.mark.reference
@@ -124,28 +107,113 @@ def test_frequencies_keep_twins_apart(path):
             assert not apart(point.L, i, j) >= 3 * floor
 
 
-def test_collapse_along_the_path(path):
+def twins(L, labels, i, j, rows=False):
+    """Squared distance of the vectors, inner product and bound of the theorem; of words by rows.
+
+    Everything from the logits: |h_i - h_j|^2 by the root of L'L, without factors.
+    """
+    Q = softmax(L, axis=0)
+    J, G = Q * labels.pi, (labels.P.toarray() - Q) * labels.pi
+    S = labels.S.toarray()
+    if rows:
+        L, J, G, S = L.T, J.T, G.T, S.T
+    values, vectors = np.linalg.eigh(L.T @ L)
+    x = vectors[i] - vectors[j]
+    squared = x**2 @ np.sqrt(np.maximum(values, 0))
+    common = S[:, i] * S[:, j] == 1
+    ratio = np.linalg.norm(np.log(J[common, i] / J[common, j]))
+    return squared, (G[:, i] - G[:, j]) @ (L[:, i] - L[:, j]), np.sqrt(2) * ratio
+
+
+@pytest.mark.parametrize("mutation", ["none", "not twins", "off the path", "half the bound"])
+def test_distance_of_twins_on_the_path(mutation):
     """Theorem label: thm-subspace-collapse-path
 
-    The three rates with generous fixed constants, and angles that close. Mutation: near twins.
+    Random supports with a pair of twins, skewed and reordered counts, contexts and words.
+    Mutations: contexts that are no twins break the bound, logits off the path the identity, and
+    half the bound is false.
+    """
+    rng = np.random.default_rng(0)
+    bounded, identical = [], []
+    for _ in range(12):
+        V, m = rng.integers(3, 6), rng.integers(3, 7)
+        S = (rng.random((V, m)) < 0.5).astype(int)
+        S[rng.integers(V, size=m), np.arange(m)] = 1
+        if mutation == "not twins":
+            S[:2, :2] = [[1, 1], [1, 0]]
+            S[2:, 0] = 0
+        else:
+            S[:, 1] = S[:, 0]
+        counts = S * np.rint(rng.lognormal(1, 1.5, S.shape) + 1).astype(int)
+        for rows in (False, True):
+            labels = ntp.SoftLabels.from_counts(counts)
+            if rows:
+                table = np.vstack([counts.T, counts.sum(axis=1) == 0])
+                labels = ntp.SoftLabels.from_counts(table)
+            for ridge in (1e-2, 1e-5):
+                L = ntp.solve_ridge(labels, ridge, tol=1e-10).L
+                if mutation == "off the path":
+                    L = 1.5 * L
+                squared, inner, bound = twins(L, labels, 0, 1, rows)
+                if mutation == "half the bound":
+                    bound = bound / 2
+                identical.append(np.isclose(squared, inner / ridge, rtol=1e-3, atol=1e-3))
+                bounded.append(squared <= bound * (1 + 1e-6) + 1e-4)
+    assert all(identical) == (mutation != "off the path")
+    if mutation != "off the path":
+        assert all(bounded) == (mutation == "none")
+
+
+def test_rates_of_twins(path):
+    """Theorem label: thm-subspace-collapse-path
+
+    One minus the cosine, times t, stays bounded; the bound tends to the counts. Mutation: near
+    twins.
     """
     t = np.log(1 / np.array(RIDGES))
-    H = [ntp.word_context_factors(point.L).H for point in path]
 
-    def collapses(i, j):
-        columns = [apart(p.L, i, j) / np.linalg.norm(p.L[:, i]) for p in path]
-        vectors = [apart(h, i, j) / np.linalg.norm(h[:, i]) for h in H]
-        closing = (np.diff(columns) < 0).all() and (np.diff(vectors) < 0).all()
-        return bool(closing and columns[-1] * t[-1] < 1.2 * columns[1] * t[1])
+    def closes(i, j):
+        cosines = [ntp.cosine_similarity(ntp.word_context_factors(p.L).H)[i, j] for p in path]
+        left = (1 - np.array(cosines)) * t
+        return bool((np.diff(left) < 0).all())
 
-    assert all(collapses(*pair) for pair in TWINS)
-    assert not collapses(0, 4)
-    A = ntp.solve_max_margin(LABELS, tol=1e-6).certificate.primal
-    L_in = np.linalg.norm(ntp.in_support_logits(LABELS).toarray(), "nuc")
-    for point, time in zip(path, t, strict=True):
-        nuclear = np.linalg.norm(point.L, "nuc")
-        assert nuclear <= time * A + len(S) + L_in + 1e-3  # step 1 of the proof
-        assert not nuclear <= 0.3 * time * A
+    assert all(closes(*pair) for pair in TWINS) and not closes(0, 4)
+    (i, j), T = TWINS[0], S[:, TWINS[0][0]] == 1
+    from_counts = np.sqrt(2) * np.linalg.norm(np.log(COUNTS[T, i] / COUNTS[T, j]))
+    assert np.isclose(twins(path[-1].L, LABELS, i, j)[2], from_counts, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mutation", ["none", "rank", "half the bound"])
+def test_twins_meet_where_the_rank_is_full(mutation):
+    """Theorem label: prop-subspace-collapse-meet
+
+    Random counts on supports with twin contexts. Mutations: texts with twin words, where the
+    rank is V - 2 and the bound with its least positive singular value fails; half the bound.
+    """
+    rng = np.random.default_rng(2)
+    support = np.array([[1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]])
+    if mutation == "rank":
+        support[1] = support[0]
+    values, logits, meeting = [], [], []
+    for _ in range(10):
+        labels = ntp.SoftLabels.from_counts(support * rng.integers(1, 20, support.shape))
+        for ridge in (1e-3, 1e-9):
+            L = ntp.solve_ridge(labels, ridge, tol=1e-7).L
+            s = np.linalg.svd(L, compute_uv=False)
+            s = s[s > 0.05 * s[0]]
+            squared, _, bound = twins(L, labels, 0, 1)
+            c = bound / np.sqrt(2) / (2 if mutation == "half the bound" else 1)
+            values.append(squared <= c**2 / s[-1] * (1 + 1e-3) + 1e-5)  # equal counts happen
+            logits.append(apart(L, 0, 1) <= s[0] / s[-1] * c * (1 + 1e-3) + 1e-2)
+            meeting.append(squared)
+    assert all(values) == (mutation == "none")
+    if mutation == "none":
+        assert all(logits)
+        early, late = np.array(meeting).reshape(-1, 2).T
+        assert (late < 0.5 * early + 1e-5).all()
+    if mutation == "rank":
+        early, late = np.array(meeting).reshape(-1, 2).T
+        assert (late > 0.9 * early - 1e-5).all()  # these twins do not meet
 
 
 def test_margins_know_how_often_a_context_occurs(path):
@@ -208,7 +276,7 @@ def test_package_statistic_against_pairs_of_vectors():
 
 
 def test_copies_are_equal_at_every_ridge():
-    """Twins with equal frequencies and priors; mutation: other frequencies."""
+    """Twins with equal counts; mutation: other frequencies."""
     N = np.array([[2, 2, 1], [1, 1, 0], [0, 0, 3]])
     other = N.copy()
     other[0, 1] = 6

@@ -272,3 +272,21 @@ def test_trained_decoder_is_certified(mutation):
         L = L[:, [1, 0, *range(2, labels.m)]]
     judged = ntp.certify_ridge(L, labels, 1e-3)
     assert (judged.relative_gap < 0.05) == (mutation == "none")
+
+
+@pytest.mark.parametrize("mutation", ["few can move", "all can move"])
+def test_a_permutation_test_is_worth_what_can_move(mutation):
+    """Perfectly collapsed vectors, and p cannot fall below one over the arrangements.
+
+    Mutation: shuffles among all contexts, which do have power for the same vectors.
+    """
+    classes = np.array([0] * 6 + [1] * 6)
+    labels = ntp.SoftLabels.from_counts(5 * np.eye(2, dtype=int)[:, classes])
+    last = np.where(np.isin(np.arange(12), (0, 6)), 7, classes)  # one mixed pair
+    groups = last if mutation == "few can move" else None
+    H = np.vstack([classes, 1 - classes]).astype(float)
+    test = ntp.collapse_test(H, labels, groups, several_tokens=False)
+    assert test.value < 1e-12 and test.p_value == test.smallest_p
+    few = test.movable == 2 and test.arrangements == 2 and test.p_value == 0.5
+    assert few == (mutation == "few can move")
+    assert (test.p_value < 0.01) == (mutation == "all can move")

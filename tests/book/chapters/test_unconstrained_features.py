@@ -140,7 +140,9 @@ def test_ridge_bounds_the_energy(labels, ridge):
     """
     roof = (np.log(labels.V) - labels.entropy) / ridge
     solved = ntp.solve_ridge(labels, ridge)
-    assert float(np.linalg.norm(solved.L, "nuc")) <= roof  # least energy of its factors: chapter 4
+    assert (
+        float(np.linalg.norm(solved.L, "nuc")) <= roof
+    )  # least energy of its factors: nuclear_norm
     assert ntp.excess_loss(solved.L, labels) > 0
     if ridge == 0.1:
         model = UFM(labels.V, labels.m, d=5, seed=0)

@@ -1,0 +1,101 @@
+"""A browser for the tests of interactive figures; without one they are skipped, with a reason."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+AXE = Path(os.environ.get("AXE_CORE", ROOT / "_build/browser/node_modules/axe-core/axe.min.js"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here: install it with the system's package manager")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    if not AXE.exists():
+        pytest.skip(f"axe-core is not at {AXE}: npm install --prefix _build/browser axe-core")
+    return AXE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Path:
+    """The demonstration pages; they depend on the browser, so that nothing is computed in vain."""
+    spec = importlib.util.spec_from_file_location("demo", Path(__file__).with_name("demo.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("demo")
+    module.write(folder)
+    return folder
+
+
+class Shown:
+    """A page that remembers what went wrong in it: errors, and requests that leave its folder."""
+
+    def __init__(self, browser: Any, address: str, **context: Any) -> None:
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+        self.page.goto(address)
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(f"{message.type}: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "data:", "about:")):
+            self.problems.append(f"request: {request.url}")
+
+
+@pytest.fixture
+def show(browser: Any, demo: Path) -> Iterator[Any]:
+    """`show(width=390, theme="dark", name="index.html", **context)` opens a page of the demo."""
+    opened: list[Shown] = []
+
+    def opener(
+        width: int = 1440, theme: str = "light", name: str = "index.html", **context: Any
+    ) -> Shown:
+        size = {"width": width, "height": 900}
+        shown = Shown(browser, (demo / name).as_uri(), viewport=size, **context)
+        opened.append(shown)
+        if context.get("java_script_enabled", True):
+            shown.page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            shown.page.wait_for_timeout(50)
+        return shown
+
+    yield opener
+    for shown in opened:
+        shown.context.close()
