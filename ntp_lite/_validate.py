@@ -196,20 +196,6 @@ def as_ridge(value: Any, name: str = "ridge") -> float:
     return number
 
 
-def check_limits(tol: Any = 1.0, max_iter: Any = 1, ridge: Any = 1.0) -> None:
-    """ValueError for a tolerance, an iteration limit or a ridge that cannot be used."""
-    as_tolerance(tol)
-    as_size(max_iter, "max_iter")
-    as_ridge(ridge)
-
-
-def check_sizes(**sizes: Any) -> None:
-    """`as_size` for several arguments at once; None stands for a default and passes."""
-    for name, size in sizes.items():
-        if size is not None:
-            as_size(size, name)
-
-
 def _short(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 40 else f"a {type(value).__name__}"

@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 
 import ntp_lite as ntp
+from ntp_lite import soft_labels
 
 LABELS = ntp.random_soft_labels(5, 8, 2, seed=0)
 L = np.random.default_rng(0).normal(size=(5, 8))
@@ -345,3 +346,27 @@ def test_concepts_outside_the_rank(n_concepts):
 def test_a_folder_is_not_a_text(tmp_path):
     with pytest.raises(ValueError, match="is a folder; give the path of a text file"):
         ntp.load_corpus(tmp_path)
+
+
+def test_geometry_of_what_is_no_pair_of_matrices():
+    assert_refused(lambda: ntp.cosine_similarity(L, np.ones((3, 2))), "5 rows", "Y 3", "dimension")
+    for call in (ntp.cosine_similarity, ntp.seriation):
+        assert_refused(lambda call=call: call(np.ones(4)), "X has shape (4,)", "one vector per")
+
+
+def test_columns_and_contexts_of_another_kind():
+    assert_refused(lambda: LABELS.select([0.5]), "columns are of type float64", "indices")
+    assert_refused(lambda: ntp.SoftLabels.from_counts(S, 3), "No contexts", "8 columns")
+
+
+def test_more_tokens_than_are_counted_at_once(monkeypatch):
+    class TooMany:
+        ndim, size, dtype = 1, 2**31, np.dtype(np.int64)
+
+        def __len__(self):
+            return self.size
+
+    monkeypatch.setattr(soft_labels, "as_array", lambda *args, **kwargs: TooMany())
+    assert_refused(
+        lambda: ntp.SoftLabels.from_tokens([0, 1, 2], 1, 3), "2147483648 tokens", "count parts"
+    )

@@ -443,3 +443,33 @@ def test_shifting_columns_of_L_changes_nothing():
     best = ntp.solve_max_margin(labels, tol=1e-7)
     shifted = ntp.certify_margin(best.L + np.arange(9), best.dual, labels.S)
     assert shifted.primal == pytest.approx(best.certificate.primal, rel=1e-12)
+
+
+# ---------------------------------------------------------------- the floor, and centring
+
+
+def test_the_floor_is_a_bound_so_the_relative_gap_never_exceeds_one():
+    """Q = P is dual feasible: 1.01 L_ridge at ridge 1e-6 had a relative gap of 1.02 without it."""
+    labels = ntp.random_soft_labels(30, 80, 3, seed=0)
+    best = ntp.solve_ridge(labels, 1e-6, tol=1e-7)
+    judged = ntp.certify_ridge(1.01 * best.L, labels, 1e-6)
+    exact = mp_certificate(1.01 * best.L[:, :6], labels.select(range(6)).N.toarray(), 1e-6)
+    assert judged.dual == 0 and judged.relative_gap == 1 and judged.gap == judged.primal
+    assert float(exact["dual"]) < 0  # the other bound alone is worse than the floor
+
+
+def test_centring_the_columns_is_worth_what_the_certificate_says():
+    labels = ntp.random_soft_labels(8, 12, 3, seed=0)
+    best = ntp.solve_ridge(labels, 1e-3, tol=1e-9)
+    centred = best.L - best.L.mean(axis=0)
+    shifted = centred + 5.0  # softmax cannot see it
+    for ridge in (1e-3, None):
+        plain = ntp.certify_ridge(shifted, labels, ridge)
+        same = ntp.certify_ridge(shifted, labels, ridge, center=True)
+        expected = ntp.certify_ridge(centred, labels, ridge)
+        assert plain.centering_gain == pytest.approx(plain.primal - expected.primal, rel=1e-9)
+        assert plain.centering_gain > 0.1 * plain.primal and plain.alignment < 0.9
+        assert same.primal == pytest.approx(expected.primal, rel=1e-12)
+        assert same.alignment == pytest.approx(1, abs=1e-6)
+        assert 0 <= same.centering_gain <= 1e-12 and 0 <= expected.centering_gain <= 1e-12
+    assert (shifted.mean(axis=0) > 4).all()  # left as it was

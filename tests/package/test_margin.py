@@ -382,6 +382,8 @@ def test_large_problems_begin_in_float32_and_are_certified_in_float64(monkeypatc
     result = ntp.solve_max_margin(labels, tol=1e-5)
     S = labels.S.toarray()
     assert torch.float32 in precisions
+    tight = ntp.solve_max_margin(ntp.random_soft_labels(300, 720, 3, seed=1), tol=1e-8)
+    assert precisions == {torch.float32, torch.float64} and tight.converged  # handed over
     assert result.L.dtype == result.dual.dtype == np.float64
     assert result.converged
     assert margin_violation(result.L, S) <= 1e-12
@@ -471,3 +473,27 @@ def test_device_auto_finds_one():
     chosen, default = ntp.solve_max_margin(S, device="auto"), ntp.solve_max_margin(S)
     assert chosen.converged
     np.testing.assert_allclose(chosen.certificate.primal, default.certificate.primal, rtol=1e-5)
+
+
+def test_the_result_of_another_support_is_refused():
+    other = ntp.solve_max_margin(np.roll(UNEVEN, 1, axis=1))
+    with pytest.raises(ValueError, match="another support"):
+        ntp.proxy_bounds(UNEVEN, other)
+    with pytest.raises(ValueError, match=r"shape \(4, 6\), not \(12, 17\)"):
+        ntp.proxy_bounds(UNEVEN, ntp.solve_max_margin(ntp.random_soft_labels(4, 6, 2)))
+
+
+def test_a_tol_that_only_the_solver_reached_is_not_called_converged(monkeypatch):
+    """The judge decides: a solver that believes its gap closed too early has stalled."""
+    monkeypatch.setattr(margin.MarginADMM, "bounds", lambda admm: (1.0, 1.0, 0.0))
+    result = ntp.solve_max_margin(UNEVEN, tol=1e-12)
+    assert result.status is ntp.Status.STALLED and not result.converged
+    assert "tol is finer than float64 resolves here" in result.message
+
+
+def test_gaps_are_never_negative_and_converged_is_a_bool():
+    for seed in range(20):
+        S = ntp.random_soft_labels(6, 9, 2, seed=seed).S
+        result = ntp.solve_max_margin(S, tol=torch.tensor(1e-6))
+        assert result.converged is True
+        assert result.certificate.gap >= 0 and ntp.proxy_bounds(S).upper >= 0

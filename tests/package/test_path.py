@@ -520,3 +520,75 @@ def test_ten_decades_at_the_published_size():
     for result in results:
         assert result.converged, result
         assert ntp.certify_ridge(result.L, labels, result.ridge).relative_gap <= 1e-5
+
+
+# ---------------------------------------------------------------- the ends of the numbers
+
+
+@pytest.mark.parametrize("ridge", [1e-30, 1e-300, 5e-324])
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_a_ridge_beyond_float64_stalls_without_a_warning(ridge, warm):
+    labels = ntp.random_soft_labels(9, 13, 3, seed=0)
+    before = ntp.solve_ridge(labels, 1e-3) if warm else None
+    result = ntp.solve_ridge(labels, ridge, warm_start=before)
+    assert result.status is ntp.Status.STALLED
+    assert np.isfinite(result.L).all() and result.certificate.relative_gap <= 1
+    assert result.slope is None or np.isfinite(result.slope).all()
+
+
+def test_a_tol_beyond_float64_is_named():
+    """The ridge is an ordinary one: it is tol that cannot be had."""
+    labels = ntp.random_soft_labels(9, 13, 3, seed=0)
+    result = ntp.solve_ridge(labels, 1e-3, tol=1e-16)
+    assert result.status is ntp.Status.STALLED
+    assert "tol is finer than float64 resolves at ridge 0.001" in result.message
+
+
+@pytest.mark.parametrize("N", [[[5, 3, 2]], [[1]], np.ones((3, 4)), [[4], [4]]])
+@pytest.mark.filterwarnings("error")
+def test_uniform_labels_and_one_word(N):
+    """ridge_max is 0: any ridge will do, and a ridge of 0 that came from it is explained."""
+    labels = ntp.SoftLabels.from_counts(N)
+    assert ntp.ridge_max(labels) == 0
+    with pytest.raises(ValueError, match=r"so is ridge_max\(labels\): .* use any positive ridge\."):
+        ntp.ridge_path(labels, [ntp.ridge_max(labels) * 0.1])
+    result = ntp.solve_ridge(labels, 1e-3)
+    assert result.converged and (result.L == 0).all() and result.n_iter == 0
+
+
+def test_underflow_is_no_error():
+    labels = ntp.random_soft_labels(9, 13, 3, seed=0)
+    with np.errstate(all="raise"):
+        assert all(result.converged for result in ntp.ridge_path(labels, [1e-2, 1e-9]))
+        ntp.certify_ridge(1000 * ntp.centered_support(labels), labels)
+    huge = ntp.certify_ridge(1e307 * np.sign(ntp.centered_support(labels)), labels, 0.1)
+    assert huge.relative_gap == np.inf
+
+
+def test_history_iterations_and_seconds_cover_the_continuation():
+    labels = ntp.random_soft_labels(9, 13, 3, seed=0)
+    result = ntp.solve_ridge(labels, 1e-6)
+    history = result.history
+    assert list(history) == list(ntp.RidgeProgress._fields)
+    assert len({len(values) for values in history.values()}) == 1
+    assert history["n_iter"][-1] == result.n_iter and (np.diff(history["n_iter"]) > 0).all()
+    assert len(set(history["ridge"])) >= 4 and history["ridge"][-1] == 1e-6
+    assert (np.diff(history["ridge"]) <= 0).all()
+    assert history["seconds"][-1] <= result.seconds
+    assert history["relative_gap"][-1] == pytest.approx(result.certificate.relative_gap)
+    assert "converged: relative gap" in result.message
+
+
+def test_unseen_tokens_change_the_cost_not_the_solution():
+    """Merged into one row they are right to the last digits, whatever their number."""
+    N = mixed_counts(12, 9, seed=1)
+    padded = ntp.SoftLabels.from_counts(np.vstack([N[:5], np.zeros((4000, 9)), N[5:]]))
+    result = ntp.solve_ridge(padded, 0.1 * ntp.ridge_max(padded), tol=1e-8)
+    assert result.converged
+    rows = result.L[5:4005]
+    assert (rows == rows[0]).all()
+    judged = ntp.certify_ridge(result.L, padded, result.ridge)
+    assert judged.relative_gap <= 1e-8
+    again = ntp.solve_ridge(padded, result.ridge / 10, warm_start=result)
+    assert again.converged and again.slope.shape == padded.shape
