@@ -327,3 +327,23 @@ def test_collapse_at_every_width():
     labels = ntp.SoftLabels.from_counts(np.hstack([N, other]))
     _, H, _ = min((train(labels, 2, 1e-2, seed) for seed in range(3)), key=lambda x: x[2])
     assert not np.linalg.norm(H[:, 0] - H[:, -1]) < 0.03 * np.linalg.norm(H[:, 0])
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4])
+def test_what_a_narrow_head_passes_on(d):
+    """Random words lose 1 - d/V on average; stationary ones pass on ridge^2 d of |G|^2.
+
+    Mutations: lengths in the place of squared lengths; one dimension more.
+    """
+    labels = ntp.SoftLabels.from_counts(np.eye(6, dtype=int) + np.eye(6, k=1, dtype=int))
+    rng = np.random.default_rng(0)
+    L = rng.normal(size=(6, 6))
+    draws = [ntp.gradient_bottleneck(rng.normal(size=(6, d)), L, labels) for _ in range(1000)]
+    assert abs(np.mean(draws) - (1 - d / 6)) < 0.02
+    assert not abs(np.mean(np.sqrt(draws)) - (1 - d / 6)) < 0.02
+    ridge = 1e-2
+    W, H, _ = train(labels, d, ridge)
+    total = np.sum(((labels.P.toarray() - softmax(W @ H)) * labels.pi) ** 2)
+    passed = (1 - ntp.gradient_bottleneck(W, W @ H, labels)) * total
+    assert np.isclose(passed, ridge**2 * d, rtol=1e-3)
+    assert not np.isclose(passed, ridge**2 * (d + 1), rtol=1e-2)

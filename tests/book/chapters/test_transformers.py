@@ -286,7 +286,7 @@ def test_a_permutation_test_is_worth_what_can_move(mutation):
     groups = last if mutation == "few can move" else None
     H = np.vstack([classes, 1 - classes]).astype(float)
     test = ntp.collapse_test(H, labels, groups, several_tokens=False)
-    assert test.value < 1e-12 and test.p_value == test.smallest_p
+    assert test.value < 1e-12 and test.p_value >= test.smallest_p
     few = test.movable == 2 and test.arrangements == 2 and test.p_value == 0.5
     assert few == (mutation == "few can move")
     assert (test.p_value < 0.01) == (mutation == "all can move")
