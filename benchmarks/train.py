@@ -118,6 +118,7 @@ def losses(
     # (m, V), as `functional.cross_entropy` reads probabilities.
     soft = torch.as_tensor(labels.P.toarray().T, dtype=dtype, device=device)
     pi = torch.as_tensor(labels.pi, dtype=dtype, device=device)
+
     def dense(W: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
         return pi @ functional.cross_entropy((W @ H).T, soft, reduction="none")
 
