@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from moving_figures import assert_all_changed, picture, says, state
 
 import ntp_lite as ntp
-from moving_figures import assert_all_changed, picture, says, state
 from ntp_lite import interactive
 
 WITH_SLIDER = ("ridge", "heat", "points", "solid")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from moving_figures import assert_all_changed, state
 
 PAGES = ("intro", "tour")

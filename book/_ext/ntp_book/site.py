@@ -143,7 +143,7 @@ def load_interactive_figures(
 def name_code_folds(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Let a folded cell be called what it says: myst-nb names all of them "Toggle hidden content"."""
+    """Let a folded cell be called what it says; myst-nb gives all of them one name."""
     body = context.get("body", "")
     context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
