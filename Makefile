@@ -2,7 +2,7 @@
 # Everything is relative to this folder, so its path may contain spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks check-notebooks lint bench serve assignments grade clean distclean setup
+.PHONY: help book test test-browser notebooks check-notebooks lint bench serve assignments grade clean distclean setup
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
@@ -43,11 +43,20 @@ book: $(STAMP)  ## execute every chapter, build the site into _build/html
 test: $(STAMP)  ## run the unit tests, then execute every chapter's notebook
 	@status=0; \
 	echo "== unit tests"; \
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile tests || status=1; \
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile tests \
+	  --ignore tests/browser || status=1; \
 	echo "== notebook cells"; \
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
 	  book/notebooks || status=1; \
 	exit $$status
+
+# What these tests need beside the system's Chromium is fetched once, if it can be; what is missing
+# then, they name when they are skipped. Pages are looked at on the site that `make book` has built.
+test-browser: $(STAMP)  ## look at figures and pages in a browser (needs Chromium)
+	@$(RUN) -c 'import playwright' 2>/dev/null || $(RUN) -m pip install -q -c constraints.txt playwright || true
+	@[ -d _build/browser/node_modules/axe-core ] || ! command -v npm >/dev/null || \
+	  npm install --silent --no-fund --no-audit --prefix _build/browser axe-core@4 || true
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/browser
 
 # REPOSITORY=owner/name and RELEASE=tag (or none) first write into _config.yml; REFRESH=1 accepts new
 # numbers.

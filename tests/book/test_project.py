@@ -16,7 +16,11 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # The few packages that conda-forge calls otherwise.
-CONDA_NAMES = {"torch": "pytorch", "duckdb": "python-duckdb"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "duckdb": "python-duckdb",
+    "playwright": "playwright-python",
+}
 
 
 def requirements() -> dict[str, Requirement]:

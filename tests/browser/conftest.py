@@ -1,4 +1,4 @@
-"""A browser for the tests of interactive figures; without one they are skipped, with a reason."""
+"""A browser for the tests of figures and pages; without one they are skipped, with a reason."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# The site that `make book` builds, or another one.
+SITE = Path(os.environ.get("NTP_SITE", ROOT / "_build/html"))
 AXE = Path(os.environ.get("AXE_CORE", ROOT / "_build/browser/node_modules/axe-core/axe.min.js"))
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed: pip install playwright")
+        pytest.skip("playwright is not installed: pip install -c constraints.txt playwright")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here: install it with the system's package manager")
     from playwright.sync_api import sync_playwright
@@ -81,21 +83,54 @@ class Shown:
 
 
 @pytest.fixture
-def show(browser: Any, demo: Path) -> Iterator[Any]:
-    """`show(width=390, theme="dark", name="index.html", **context)` opens a page of the demo."""
+def opener(browser: Any) -> Iterator[Any]:
+    """`opener(address, width, theme, **context)` opens a page, and closes it after the test."""
     opened: list[Shown] = []
 
-    def opener(
-        width: int = 1440, theme: str = "light", name: str = "index.html", **context: Any
-    ) -> Shown:
+    def open_page(address: str, width: int = 1440, theme: str = "light", **context: Any) -> Shown:
         size = {"width": width, "height": 900}
-        shown = Shown(browser, (demo / name).as_uri(), viewport=size, **context)
+        shown = Shown(browser, address, viewport=size, **context)
         opened.append(shown)
         if context.get("java_script_enabled", True):
             shown.page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
             shown.page.wait_for_timeout(50)
         return shown
 
-    yield opener
+    yield open_page
     for shown in opened:
         shown.context.close()
+
+
+@pytest.fixture
+def show(opener: Any, demo: Path) -> Any:
+    """`show(width=390, theme="dark", name="index.html", **context)` opens a page of the demo."""
+
+    def open_demo(
+        width: int = 1440, theme: str = "light", name: str = "index.html", **context: Any
+    ) -> Shown:
+        return opener((demo / name).as_uri(), width, theme, **context)
+
+    return open_demo
+
+
+@pytest.fixture
+def visit(opener: Any) -> Any:
+    """`visit("tour", width=390, theme="dark", fragment="")` opens a page of the built site.
+
+    Its formulas are drawn, and its figures stand in elements with the ids figure-0, figure-1, ...
+    """
+
+    def open_page(name: str, width: int = 1440, theme: str = "light", fragment: str = "") -> Shown:
+        path = SITE / "book" / f"{name}.html"
+        if not path.exists():
+            pytest.skip(f"there is no page {path}: build the site with `make book`")
+        shown = opener(path.as_uri() + fragment, width, theme)
+        shown.page.evaluate("window.MathJax?.startup?.promise")
+        shown.page.wait_for_timeout(200)  # the page's own script measures the drawn formulas
+        shown.page.evaluate(
+            "document.querySelectorAll('.ntp-interactive').forEach("
+            "(figure, k) => { figure.parentElement.id = `figure-${k}`; })"
+        )
+        return shown
+
+    return open_page

@@ -14,7 +14,9 @@ import shutil
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import jupytext
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -22,12 +24,7 @@ import ntp_lite as ntp
 from ntp_lite import interactive as live
 from ntp_lite import style
 
-PAIRS = (
-    ("lily was", "lily felt"),
-    ("saw a", "drew a"),
-    ("ate an", "wanted an"),
-    ("found a", "lost a"),
-)
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = """Lily was happy. Lily was tired. Lily felt tired. Lily felt cold.
 Lily saw a cat. Lily drew a cat. Lily saw a dog. Lily was happy."""
 
@@ -40,72 +37,12 @@ def lily() -> tuple[ntp.SoftLabels, ntp.Vocabulary, list[str]]:
 
 
 def ridge_figure() -> live.Frames:
-    """The picture of the book: what a falling ridge does to Lily's context vectors."""
-    labels, _, names = lily()
-    ridges = np.logspace(-1, -11, 21)
-    path = ntp.ridge_path(labels, ridges)
-    assert all(point.converged for point in path)
-    vectors = [ntp.word_context_factors(point.L).H for point in path]
-    spectra = np.array([np.linalg.svd(point.L, compute_uv=False) for point in path])
-    losses = np.array([ntp.excess_loss(point.L, labels) for point in path])
-    pairs = live.Pairs.of(
-        [H if H.size else np.zeros((1, labels.m)) for H in vectors],
-        [(names.index(a), names.index(b)) for a, b in PAIRS],
-        names=PAIRS,
-        notes=["same next words"] * 3 + ["some in common"],
-        control=[False, False, False, True],
-        title="Two context vectors each, in the plane that they span",
-        span=2,
-    )
-    cosines = np.asarray(pairs.cosines)
-    supports = labels.S.toarray()
-    for k, (a, b) in enumerate(PAIRS):
-        assert (supports[:, names.index(a)] == supports[:, names.index(b)]).all() == (k < 3)
-    assert (np.diff(cosines[6:, :3], axis=0) > 0).all()
-    assert cosines[-1, :3].min() > 0.94 and cosines[-1, 3] < 0.8
-    assert (np.diff(losses) < 0).all()
-    says = [
-        f"Ridge {live.number(point.ridge)}: cosines of the three pairs with the same next words "
-        f"{', '.join(f'{c:.2f}' for c in row[:3])}; control pair {row[3]:.2f}; "
-        f"loss {live.number(loss)} nats above the floor."
-        if point.L.any()
-        else f"Ridge {live.number(point.ridge)}: anything costs too much, all vectors are zero; "
-        f"loss {loss:.1f} nats above the floor."
-        for point, row, loss in zip(path, cosines, losses, strict=True)
-    ]
-    return live.Frames(
-        alt="Four pairs of context vectors under a slider for the ridge. As it falls, the three "
-        "pairs that allow the same next words turn together and grow, the control pair stays "
-        "apart; the singular values grow and the loss sinks.",
-        title="Make large vectors cheap, and contexts that allow the same words turn together",
-        sliders=[
-            live.Slider(
-                "ridge", [live.number(r) for r in ridges], start=8, ends=("vectors cost", "cheap")
-            )
-        ],
-        panels=[
-            pairs,
-            live.Bars(
-                title="Singular values of the logits",
-                values={"": spectra},
-                dots=True,
-                xlabel="index",
-                ratio=1.7,
-            ),
-            live.Lines(
-                title="Loss above the floor, in nats",
-                x=ridges,
-                ys={"": losses},
-                xlabel="ridge",
-                logx=True,
-                logy=True,
-                follow=1,
-                ratio=1.7,
-            ),
-        ],
-        says=says,
-        columns=2,
-    )
+    """The picture of the landing page, from its own cell."""
+    page = jupytext.read(ROOT / "book" / "intro.md")
+    cell = next(cell.source for cell in page.cells if cell.cell_type == "code")
+    names: dict[str, Any] = {}
+    exec(compile(cell, "book/intro.md", "exec"), names)
+    return names["ridge_picture"]
 
 
 def heat_figure() -> live.Frames:

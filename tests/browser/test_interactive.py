@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from moving_figures import assert_all_changed, picture, says, state
 
 import ntp_lite as ntp
 from ntp_lite import interactive
@@ -12,34 +13,6 @@ WITH_SLIDER = ("ridge", "heat", "points", "solid")
 HANDLES = ("loss", "simplex", "column", "certificate")
 ALL = (*WITH_SLIDER, *HANDLES, "text")
 COMBINATIONS = [(width, theme) for width in (390, 1440) for theme in ("light", "dark")]
-
-
-def picture(page, name: str) -> str:
-    """All that is drawn in a figure, once it has come to rest."""
-    drawn, waits = None, 0
-    while waits < 40:
-        page.wait_for_timeout(200)  # the sentence waits for a pause, too
-        now = page.evaluate(
-            "names => [...document.querySelectorAll(names)].map(node => node.innerHTML).join()",
-            f"#{name} .ntp-drawing svg, #{name} .ntp-counts",
-        )
-        if now == drawn:
-            return now
-        drawn, waits = now, waits + 1
-    raise AssertionError(f"{name} does not come to rest")
-
-
-def says(page, name: str) -> str:
-    return page.locator(f"#{name} [role=status]").inner_text()
-
-
-def state(page, name: str) -> tuple[str, str]:
-    return picture(page, name), says(page, name)
-
-
-def assert_all_changed(before: tuple[str, str], after: tuple[str, str]) -> None:
-    assert before[0] != after[0], "the picture did not change"
-    assert before[1] != after[1], "the sentence did not change"
 
 
 @pytest.mark.parametrize("name", [*WITH_SLIDER, *HANDLES])

@@ -22,6 +22,11 @@ from .numbering import is_chapter
 TREE = Path(__file__).resolve().parents[3]
 # Style and scripts of the interactive figures, which each page with such a figure loads once.
 BROWSER = TREE / "ntp_lite" / "interactive" / "browser"
+# Without it the theme complains in the console of every new reader. Its own setting for this would
+# take the colours from readers without script.
+AUTOMATIC_MODE = (
+    '<script>localStorage.getItem("mode") || localStorage.setItem("mode", "auto");</script>'
+)
 # Characters of a page's description; search engines cut longer ones off.
 DESCRIPTION_LENGTH = 200
 
@@ -138,7 +143,7 @@ def load_interactive_figures(
 def name_code_folds(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Let a folded cell be called what it says, not "Toggle hidden content" as myst-nb does."""
+    """Let a folded cell be called what it says; myst-nb gives all of them one name."""
     body = context.get("body", "")
     context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
@@ -147,6 +152,7 @@ def describe(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Say in the page's head what it is about: for search engines and for shared links."""
+    context["metatags"] = context.get("metatags", "") + AUTOMATIC_MODE
     if doctree is None:
         return
     said = description(doctree)
@@ -160,7 +166,7 @@ def describe(
     lines += [
         f'<meta property="{name}" content="{html.escape(text)}">' for name, text in tags.items()
     ]
-    context["metatags"] = context.get("metatags", "") + "\n".join(lines)
+    context["metatags"] += "\n" + "\n".join(lines)
 
 
 def description(doctree: nodes.document) -> str:
