@@ -80,7 +80,7 @@ def certificate(P: Sequence[float], guess: Sequence[float], ridge: float) -> dic
     primal = _cross_entropy(target, logits) + ridge * float(np.linalg.norm(logits)) - floor
     theta = min(1.0, ridge / max(float(np.linalg.norm(target - given)), 1e-300))
     in_disc = target + theta * (given - target)
-    dual = float(entr(in_disc).sum()) - floor
+    dual = max(0.0, float(entr(in_disc).sum()) - floor)  # P itself is dual feasible: the floor
     return {"primal": primal, "dual": dual, "gap": primal - dual, "inDisc": in_disc,
             "Q": most_undecided(target, ridge)}  # fmt: skip
 

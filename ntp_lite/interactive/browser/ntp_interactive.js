@@ -97,7 +97,7 @@
       const primal = crossEntropy(P, logits) + ridge * norm - floor;
       const theta = Math.min(1, ridge / Math.max(distance(P, guess), 1e-300));
       const inDisc = P.map((p, i) => p + theta * (guess[i] - p));
-      const dual = entropy(inDisc) - floor;
+      const dual = Math.max(0, entropy(inDisc) - floor); // P itself is dual feasible: the floor
       return { primal, dual, gap: primal - dual, inDisc, Q: mostUndecided(P, ridge) };
     },
   };
