@@ -150,8 +150,12 @@ def refuse_foreign_package(python: str = sys.executable) -> None:
 
 
 def kernel_python(name: str = "python3") -> str:
-    """Return the interpreter that executes the chapters."""
-    return str(KernelSpecManager().get_kernel_spec(name).argv[0])
+    """Return the interpreter that executes the chapters.
+
+    Of a kernel that says just `python`, Jupyter runs the interpreter that Jupyter itself runs in.
+    """
+    python = str(KernelSpecManager().get_kernel_spec(name).argv[0])
+    return sys.executable if re.fullmatch(r"python(3(\.\d+)?)?", python) else python
 
 
 # --- Around a build ---

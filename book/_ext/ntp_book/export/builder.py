@@ -152,7 +152,7 @@ def build(root: Path, output: Path, work: Path, settings: Mapping[str, str] | No
                 "external_toc_path": str(root / "_toc.yml"),
                 "latex_individualpages": False,
                 "nb_execution_mode": "off",
-                # Pages that are no notebooks may show values of their cells, which nothing computes here.
+                # Pages that are no notebooks may show values of their cells; nothing computes them.
                 "suppress_warnings": ["myst.domains", "mystnb.glue"],
                 "nb_mime_priority_overrides": [(NotebookBuilder.name, "image/png", 1)],
                 **(settings or {}),
