@@ -88,9 +88,12 @@ def test_no_sentence_is_missing(chapter):
 def test_a_chapter_has_hundreds_of_sentences():
     source, _ = chapter_and_notebook(CHAPTERS[0])
     page = jupytext.reads(source, fmt="md:myst")
-    found = [p for c in page.cells if c.cell_type == "markdown" for p in pieces(c.source)]
+    prose = [cell.source for cell in page.cells if cell.cell_type == "markdown"]
+    found = [piece for source in prose for piece in pieces(source)]
     assert len(found) > 300
-    assert sum(len(piece.split()) for piece in found) > 0.7 * len(words(source).split()) - 1500
+    in_prose = sum(len(words(source).split()) for source in prose)
+    in_pieces = sum(len(piece.split()) for piece in found)
+    assert in_pieces > 0.7 * in_prose  # the rest is formulas, labels and options of directives
 
 
 @pytest.mark.parametrize(
