@@ -77,6 +77,64 @@ function openTarget() {
 }
 window.addEventListener("load", () => {
   nameFolds();
+  offerToOpenAll();
   openTarget();
 });
 window.addEventListener("hashchange", openTarget);
+// What opens has its width from then on.
+document.addEventListener("toggle", () => setTimeout(markWide, 50), true);
+
+// Proofs, checks and asides open and close together: by a switch in the chapter's frame, or by "?".
+// The choice is remembered. Answers to predictions stay folded.
+const FOLDS = "details.ntp-fold:not(.ntp-answer)";
+const CHOICE = "ntp-folds";
+function setFolds(open) {
+  document.querySelectorAll(FOLDS).forEach((fold) => (fold.open = open));
+  const box = document.querySelector(".ntp-open-all input");
+  if (box) box.checked = open;
+}
+function chooseFolds(open) {
+  // What the reader looks at stays where it is on the screen.
+  const blocks = document.querySelectorAll(".bd-article :is(p, h2, h3, figure, div.cell)");
+  const seen = [...blocks].find((block) => {
+    const top = block.getBoundingClientRect().top;
+    return top > 60 && top < innerHeight && block.offsetParent && !block.closest(FOLDS);
+  });
+  const before = seen?.getBoundingClientRect().top;
+  setFolds(open);
+  try {
+    localStorage.setItem(CHOICE, open ? "open" : "closed");
+  } catch {} // a browser that keeps nothing
+  if (seen) scrollBy(0, seen.getBoundingClientRect().top - before);
+}
+function offerToOpenAll() {
+  const folds = document.querySelectorAll(FOLDS);
+  const frame = document.querySelector(".admonition.chapter-frame");
+  if (!folds.length || !frame) return;
+  const label = document.createElement("label");
+  label.className = "ntp-open-all";
+  label.innerHTML =
+    '<input type="checkbox" role="switch"> Open all proofs, checks and asides <kbd>?</kbd>';
+  frame.append(label);
+  label.firstChild.addEventListener("change", (event) => chooseFolds(event.target.checked));
+  let choice = null;
+  try {
+    choice = localStorage.getItem(CHOICE);
+  } catch {}
+  if (choice === "open") setFolds(true);
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input:not([type=checkbox]), textarea, [contenteditable]");
+    if (event.key !== "?" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    chooseFolds(!label.firstChild.checked);
+  });
+}
+// On paper nothing can be opened: everything is.
+let closedBeforePrint = [];
+window.addEventListener("beforeprint", () => {
+  closedBeforePrint = [...document.querySelectorAll(".bd-article details:not([open])")];
+  closedBeforePrint.forEach((fold) => (fold.open = true));
+});
+window.addEventListener("afterprint", () => {
+  closedBeforePrint.forEach((fold) => (fold.open = false));
+  closedBeforePrint = [];
+});

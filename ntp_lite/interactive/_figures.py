@@ -49,12 +49,14 @@ class Figure:
     """What all kinds share: the output of a cell, complete in itself.
 
     Shown in a notebook it carries its library with it; `without_library` takes that out for a page
-    that loads it once.
+    that loads it once. Below it stands its `caption`: what to do, and what to see.
     """
+
+    caption: str
 
     def html(self, library: bool = True) -> str:
         """The figure as HTML that fetches nothing."""
-        figure = _template().render(**_NOTHING | self._parts())
+        figure = _template().render(**_NOTHING | {"caption": self.caption} | self._parts())
         return figure + _library() if library else figure
 
     def _parts(self) -> dict[str, Any]:
@@ -96,8 +98,8 @@ class Frames(Figure):
     alt : what the figure shows, for who cannot see it.
     panels : `Points`, `Pairs`, `Lines`, `Bars`, `HeatMap`, `Solid`.
     says : one sentence for each state (with two sliders row by row); it is read aloud when the
-        slider moves.  columns : of the grid of panels on a wide page.  play : a button that walks
-        the first slider.
+        slider moves.  caption : what to do and what to see, below the figure.
+    columns : of the grid of panels on a wide page.  play : a button that walks the first slider.
 
     Between two states the picture blends while it moves; it comes to rest on computed ones only.
     Raises ValueError for panels whose shapes do not fit the sliders.
@@ -108,6 +110,7 @@ class Frames(Figure):
     sliders: Sequence[Slider] = ()
     says: Sequence[str] = ("",)
     title: str = ""
+    caption: str = ""
     columns: int = 0
     play: bool = True
 
@@ -198,7 +201,7 @@ class Handles(Figure):
     computation : "loss" (P, logits), "simplex" (P, steps), "column" (P, share, height, off) or
         "certificate" (P, guess, ridge); see `ntp_lite.interactive.COMPUTATIONS`.
     names : the words.  state : the handles' first values, by the names in brackets.
-    alt : what the figure shows, for who cannot see it.
+    alt : what the figure shows, for who cannot see it.  caption : what to do and what to see.
 
     Raises ValueError for an unknown computation, a missing value, or values it cannot start from.
     """
@@ -208,6 +211,7 @@ class Handles(Figure):
     state: Mapping[str, Any]
     alt: str
     title: str = ""
+    caption: str = ""
 
     def __post_init__(self) -> None:
         _check_alt(self.alt)
@@ -314,7 +318,7 @@ class TextCounts(Figure):
     """A text field, and the counts N, the frequencies P and the support S of what is typed.
 
     text : the first text.  context_length : 1, 2 or 3.  matrix : "N", "P" or "S".
-    alt : what the figure shows, for who cannot see it.
+    alt : what the figure shows, for who cannot see it.  caption : what to do and what to see.
 
     Words are cut as `ntp_lite.tokenize` cuts them, contexts counted as `SoftLabels.from_tokens`
     counts them; the table shows the commonest.
@@ -325,6 +329,7 @@ class TextCounts(Figure):
     context_length: int = 1
     matrix: str = "N"
     title: str = ""
+    caption: str = ""
 
     def __post_init__(self) -> None:
         _check_alt(self.alt)

@@ -3,6 +3,8 @@
     numbering    which pages are chapters, read from _toc.yml
     addresses    the repository, the published site, a chapter in Colab
     execution    which package a chapter runs, and when it has to run again
+    folds        proofs, checks and asides, folded where they stand
+    reading_time how many minutes a page takes
     site         theme, buttons, small repairs of what other extensions write
     bibliography author-year labels
     api          the API page, from docstrings
@@ -29,7 +31,17 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-PARTS = ("addresses", "execution", "site", "bibliography", "api", "theory_map", "export.builder")
+PARTS = (
+    "addresses",
+    "execution",
+    "reading_time",
+    "folds",
+    "site",
+    "bibliography",
+    "api",
+    "theory_map",
+    "export.builder",
+)
 
 
 def sources_version(folder: Path = Path(__file__).parent) -> int:

@@ -12,10 +12,12 @@ from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.builders import Builder
 
-from .markdown import BlockWriter, fold, html_text
+from ..folds import cell_tags, code_cells
+from ..folds import fold as fold_node
+from .markdown import BlockWriter, folded, html_text
 
-HIDDEN_INPUT = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
-HIDDEN_OUTPUT = {"hide-output", "hide-cell"}
+HIDDEN_INPUT = {"hide-input", "hide-cell", "remove-input", "remove-cell", "checks"}
+HIDDEN_OUTPUT = {"hide-output", "hide-cell", "answer", "checks"}
 # Where builder.py puts a cell's tags while Sphinx reads it, so that no cell is hidden from it.
 TAGS = "export_tags"
 TITLE = "# @title "
@@ -72,8 +74,8 @@ class ChapterWriter(BlockWriter):
         self.cells: list[NotebookNode] = []
         self.pending: list[str] = []  # Markdown of the cell that is being written
         self.level = 0
-        self.folding: str | None = None  # the summary of the folded solution we are in
-        self.solution = ""  # its name, as the title of its cells
+        self.folding: str | None = None  # the summary of the fold or solution we are in
+        self.fold_name = ""  # its name, as the title of its cells
         self.write(doctree.children)
         self.flush()
 
@@ -87,13 +89,18 @@ class ChapterWriter(BlockWriter):
                 self.write_exercise(node)
             elif name == "solution_node":
                 self.write_solution(node)
+            elif isinstance(node, fold_node):
+                self.write_fold(node)
             elif isinstance(node, nodes.section):
                 self.write_section(node)
             elif markdown := self.block(node):
                 self.pending.append(markdown)
 
-    def flush(self) -> None:
-        """End the Markdown cell that is being written."""
+    def flush(self, open_text: bool = False) -> None:
+        """End the Markdown cell that is being written; within a fold it is folded, if not open."""
+        if self.pending and self.folding is not None and not open_text:
+            self.pending = [folded(self.folding, "\n\n".join(self.pending))]
+            self.folding = self.folding.removesuffix(", continued") + ", continued"
         if self.pending:
             cell = nbformat.v4.new_markdown_cell("\n\n".join(self.pending))
             if self.attachments:
@@ -104,7 +111,8 @@ class ChapterWriter(BlockWriter):
 
     def write_section(self, node: nodes.section) -> None:
         """Begin a cell with a heading."""
-        self.flush()
+        if self.folding is None:
+            self.flush()
         self.level += 1
         self.write(node.children)
         self.level -= 1
@@ -114,13 +122,11 @@ class ChapterWriter(BlockWriter):
         numbers = self.env.toc_secnumbers.get(self.docname, {})
         anchor = "" if self.level == 1 else f"#{node.parent['ids'][0]}"
         number = ".".join(map(str, numbers.get(anchor) or ()))
-        return f"{'#' * self.level} {f'{number}. ' if number else ''}{self.inlines(node.children)}"
+        heading = f"{f'{number}. ' if number else ''}{self.inlines(node.children)}"
+        return f"{'#' * self.level} {heading}" if self.folding is None else f"**{heading}**"
 
     def write_code(self, node: nodes.container) -> None:
         """Write a code cell, and the captions of its figures below it."""
-        if self.folding is not None and self.pending:
-            self.pending = [fold(self.folding, "\n\n".join(self.pending))]
-            self.folding = self.folding.removesuffix(", continued") + ", continued"
         self.flush()
         metadata = {key: value for key, value in node["cell_metadata"].items() if key != "mystnb"}
         tags = metadata.pop(TAGS, [])
@@ -132,12 +138,14 @@ class ChapterWriter(BlockWriter):
         self.cells.append(code_cell(source, tags, metadata))
         self.pending += [self.caption(figure) for figure in node.findall(nodes.figure)]
         if self.folding is not None:
-            self.flush()
+            self.flush(open_text=True)  # captions stay with their figures
 
     def title_of_cell(self, node: nodes.container) -> str:
-        """Return what a folded cell is called: the figures that it draws, or its solution."""
+        """Return what a folded cell is called: checks, the figures that it draws, or its fold."""
+        if "checks" in cell_tags(node):
+            return "Checks"
         if self.folding is not None:
-            return self.solution
+            return self.fold_name
         numbers = [self.number(figure, "figure") for figure in node.findall(nodes.figure)]
         return ", ".join(f"Figure {number}" for number in numbers if number) or "Code"
 
@@ -153,15 +161,31 @@ class ChapterWriter(BlockWriter):
             self.write(part.children)
         self.flush()
 
+    def write_fold(self, node: nodes.Element) -> None:
+        """Write a fold: folded text, code cells whose code is folded. Checks are such a cell."""
+        content = node.children[1:]
+        if self.folding is not None or node["kind"] == "checks":
+            self.write(content)
+        elif any(code_cells(node)):
+            self.flush()
+            self.folding = html_text(self.inlines(node[0].children, links=False))
+            self.fold_name = node[0].astext()
+            self.write(content)
+            self.end_fold()
+        else:
+            self.pending.append(self.block_fold(node))
+
+    def end_fold(self) -> None:
+        """End the fold or solution that is being written."""
+        self.flush()
+        self.folding = None
+
     def write_solution(self, node: nodes.Element) -> None:
         """Write a solution: folded text, folded code cells."""
         self.flush()
         self.folding = html_text(self.inlines(node[0].children, links=False))
         # "Solution to Exercise 7.2", without the exercise's own title.
-        self.solution = node[0].astext().partition(" (")[0]
+        self.fold_name = node[0].astext().partition(" (")[0]
         for part in node.children[1:]:
             self.write(part.children if isinstance(part, nodes.section) else [part])
-        if self.pending:
-            self.pending = [fold(self.folding, "\n\n".join(self.pending))]
-        self.folding = None
-        self.flush()
+        self.end_fold()

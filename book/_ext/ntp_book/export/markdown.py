@@ -51,7 +51,7 @@ def quote(markdown: str) -> str:
     return "\n".join(f"> {line}" if line else ">" for line in markdown.split("\n"))
 
 
-def fold(summary: str, body: str) -> str:
+def folded(summary: str, body: str) -> str:
     """Return a folded section: HTML that CommonMark renderers let pass, Markdown inside."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
@@ -232,6 +232,11 @@ class BlockWriter(InlineWriter):
         text = re.sub(r"^([#>+-])", r"\\\1", text)
         return re.sub(r"^(\d+)([.)])(?= )", r"\1\\\2", text)
 
+    def block_fold(self, node: nodes.Element) -> str:
+        """Write a fold that holds no code cell."""
+        summary = html_text(self.inlines(node[0].children, links=False))
+        return folded(summary, self.blocks(node.children[1:]))
+
     def block_compound(self, node: nodes.Element) -> str:
         """Write what only groups its content."""
         return self.blocks(node.children)
@@ -366,7 +371,7 @@ class BlockWriter(InlineWriter):
         else:
             title = {"seealso": "See also"}.get(node.tagname, node.tagname.title())
         if is_folded:
-            return fold(html_text(title), self.blocks(children))
+            return folded(html_text(title), self.blocks(children))
         with self.lines_joined():
             body = self.blocks(children)
         return quote(f"**{title}**\n\n{body}")
