@@ -59,6 +59,7 @@ def configure(app: Sphinx, config: Config) -> None:
     if found.real and not config.html_baseurl:
         config.html_baseurl = found.site
     config.html_static_path.append(str(BROWSER))
+    config.html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
     # Hundreds of formulas on a page would each be a stop of the Tab key.
     config.mathjax3_config = {"options": {"menuOptions": {"settings": {"inTabOrder": False}}}}
 
