@@ -1,4 +1,4 @@
-"""Draw the picture in the README: trained logits come apart into a sparse and a low-rank part.
+"""Draw the picture in the README: trained logits come apart into a part that freezes and a part that grows.
 
     python book/assets/readme_picture.py
 
@@ -42,7 +42,7 @@ panels = [
     (L, "trained logits $L$"),
     (ntp.in_support_logits(labels).toarray(), "sparse: $L_{in}$ (frequencies)"),
     (orthogonal / scale, f"the rest of $L$, divided by {scale:.0f}"),
-    (L_mm, "low rank: $L_{mm}$ (supports)"),
+    (L_mm, "limit: $L_{mm}$ (supports)"),
 ]
 fig, axes = plt.subplots(1, 4, figsize=(12, 4.8), layout="constrained", sharey=True)
 names = [vocab.tokens[z] for z in rows]

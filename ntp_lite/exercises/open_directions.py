@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from ._common import compare
-
-STORIES = [[3, 1], [3, 1], [2], [3, 1, 4, 1, 5], [2, 7, 7], [3, 1], [2]]
-
-
-def prefix_floor(answer: Any) -> bool:
-    """Accepts the entropy of the distinct stories over the mean length, end token included.
-
-    The answer is a function of a list of lists of integers.
-    """
-    c = np.array(list(Counter(map(tuple, STORIES)).values()))
-    D = c.sum()
-    entropy = np.sum(c / D * np.log(D / c))
-    words = np.mean([len(story) for story in STORIES])
-    distinct = np.mean([len(story) + 1 for story in set(map(tuple, STORIES))])
-    mistakes = {
-        "repeated stories were counted as different ones; ln(D) is only an upper bound.": np.log(D)
-        / (words + 1),
-        "this is ln of the number of distinct stories; they are not equally frequent.": np.log(
-            len(c)
-        )
-        / (words + 1),
-        "the end token was forgotten in the length.": entropy / words,
-        "the mean length must be over all stories, repetitions included.": entropy / distinct,
-        "this is the entropy of a story; divide by the mean length.": entropy,
-        "repeated stories were dropped; each telling counts.": np.log(len(c)) / distinct,
-        "base-2 logarithms; the book uses natural ones.": entropy / (words + 1) / np.log(2),
-    }
-    success = "the floor is the price of guessing which story is told."
-    stories = [list(story) for story in STORIES]
-    return compare(answer, entropy / (words + 1), success, mistakes, arguments=(stories,))
 
 
 def unseen_shares(answer: Any) -> bool:
@@ -78,3 +47,55 @@ def unseen_shares(answer: Any) -> bool:
     }
     success = "whatever the language, one page tells what the next will bring."
     return compare(answer, (pairs / n, contexts / n), success, mistakes, arguments=(N.copy(),))
+
+
+def solution_stopping_ridge(N: Any, ridges: Any, logits: Any) -> float:
+    """Where the mass on never-seen pairs is the share of pairs that occur once."""
+    pi = N.sum(axis=0) / N.sum()
+    mass = np.array([_unseen_mass(N, L, pi) for L in logits])
+    return _crossing(mass, (N == 1).sum() / N.sum(), ridges)
+
+
+def _unseen_mass(N: Any, L: Any, pi: Any) -> float:
+    """Mass that the softmax of L gives to pairs with N = 0; contexts weigh pi."""
+    Q = np.exp(L - L.max(axis=0))
+    return float((pi * Q / Q.sum(axis=0))[N == 0].sum())
+
+
+def _crossing(mass: Any, target: float, ridges: Any) -> float:
+    """The ridge where the falling mass reaches the target, linear in ln(ridge)."""
+    return float(np.exp(np.interp(-target, -mass, np.log(ridges))))
+
+
+def stopping_ridge(answer: Any) -> bool:
+    """Accepts the ridge of `solution_stopping_ridge`: a function of N, ridges and logits."""
+    N = np.array([[1, 0, 4, 0, 2], [1, 2, 1, 0, 0], [0, 5, 0, 3, 0], [9, 0, 0, 1, 1]])
+    ridges = np.array([1e-1, 3e-2, 1e-2, 1e-3, 1e-4])
+    centred = (N > 0) - (N > 0).mean(axis=0)
+    tilt = 0.3 * np.sin(np.arange(N.size)).reshape(N.shape)
+    logits = np.array([np.log(1 / ridge) * 0.3 * centred + tilt for ridge in ridges])
+    n, pi, even = N.sum(), N.sum(axis=0) / N.sum(), np.full(5, 1 / 5)
+    mass, plain = (
+        np.array([_unseen_mass(N, L, weights) for L in logits]) for weights in (pi, even)
+    )
+    once = (N == 1).sum()
+    nearest = ridges[np.abs(mass - once / n).argmin()]
+    heights = np.interp(-once / n, -mass, ridges)
+    mistakes = {
+        "contexts must be weighed by their priors, not equally.": _crossing(
+            plain, once / n, ridges
+        ),
+        "divide the pairs that occur once by the positions, not by the pairs.": _crossing(
+            mass, once / (N > 0).sum(), ridges
+        ),
+        "interpolate in ln(ridge), not in the ridge.": heights,
+        "this is the nearest of the given ridges; interpolate between two of them.": nearest,
+        "np.interp wants rising points, and the mass falls with the ridge: negate both.": float(
+            np.exp(np.interp(once / n, mass, np.log(ridges)))
+        ),
+        "this is ln(ridge); take the exponential.": np.log(_crossing(mass, once / n, ridges)),
+    }
+    right = solution_stopping_ridge(N, ridges, logits)
+    success = "no held-out text was needed."
+    arguments = (N.copy(), ridges.copy(), logits.copy())
+    return compare(answer, right, success, mistakes, arguments=arguments)

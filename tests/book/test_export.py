@@ -67,7 +67,7 @@ CONSTRUCTS = {
     "theorem": "> **Theorem 2.1 (Squares [this book]).**\n>\n> For all $x$,",
     "equation in a theorem, on one line": "> $$ x^2 \\geq 0. \\tag{2.3} $$",
     "list in a theorem": "> 1. first\n> 2. second",
-    "proof": "**Proof.** By Definition 1.1 and (2.3).\n",
+    "proof": "<summary>Proof</summary>\n\nBy Definition 1.1 and (2.3).\n",
     "end of proof": "$$\n1 = 1\n$$\n\n∎",
     "theorem without a title": "> **Lemma 2.1.**\n>\n> Small, see Theorem 2.1.",
     "remark": "> **Remark 2.1.**\n>\n> A remark.",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built_site import ROOT, SITE
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -24,8 +24,6 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# The site that `make book` builds, or another one.
-SITE = Path(os.environ.get("NTP_SITE", ROOT / "_build/html"))
 AXE = Path(os.environ.get("AXE_CORE", ROOT / "_build/browser/node_modules/axe-core/axe.min.js"))
 
 

@@ -24,6 +24,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx_proof.nodes import proof_node
 
 from .reading_time import fill_in, minutes_of_fold
 
@@ -156,9 +157,9 @@ def gather_all(doctree: nodes.document) -> None:
 
 def wrap_proofs(doctree: nodes.document) -> None:
     """Fold the proofs that stand in the open."""
-    for node in list(doctree.findall(nodes.Element)):
-        if "is-proof" in node.get("classes", ()) and not within(node, "fold", "solution_node"):
-            open_proof(node)
+    for node in list(doctree.findall(proof_node)):
+        if not within(node, "fold", "solution_node"):
+            open_proof(node[0])
             wrap(node, "proof")
 
 

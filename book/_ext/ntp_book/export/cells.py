@@ -166,7 +166,7 @@ class ChapterWriter(BlockWriter):
         content = node.children[1:]
         if self.folding is not None or node["kind"] == "checks":
             self.write(content)
-        elif any(code_cells(node)):
+        elif any(code_cells(node)) or any(node.findall(nodes.section)):
             self.flush()
             self.folding = html_text(self.inlines(node[0].children, links=False))
             self.fold_name = node[0].astext()

@@ -1,0 +1,158 @@
+"""Every page of the built site: it fits, draws, folds and moves; it asks nobody for anything."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from built_site import ROOT, SITE
+from moving_figures import assert_all_changed, state
+
+PAGES = sorted(path.stem for path in (SITE / "book").glob("*.html")) or ["intro"]
+CHAPTERS = [
+    name
+    for name in PAGES
+    if (ROOT / "book" / f"{name}.md").exists()
+    and ":class: chapter-frame" in (ROOT / "book" / f"{name}.md").read_text(encoding="utf-8")
+]
+FOLDS = "details.ntp-fold:not(.ntp-answer)"
+OPEN_EVERYTHING = "document.querySelectorAll('details').forEach(fold => { fold.open = true; })"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wrong_on_a_phone(visit, name):
+    """No error, no foreign request, no sideways scroll, each formula drawn; folds open, too."""
+    shown = visit(name, 390, "dark")
+    page = shown.page
+    page.evaluate(OPEN_EVERYTHING)
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert page.locator("mjx-merror, .math:not(:has(mjx-container))").count() == 0
+    broken = page.evaluate(
+        "[...document.images].filter(image => image.complete && !image.naturalWidth)"
+        ".map(image => image.src.slice(0, 80))"
+    )
+    assert not broken
+    assert not shown.problems
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_figures_move_by_keyboard_and_by_mouse(visit, name):
+    """Another picture, another sentence."""
+    shown = visit(name)
+    page = shown.page
+    page.evaluate(OPEN_EVERYTHING)
+    for k in range(page.locator(".ntp-interactive").count()):
+        sliders = page.locator(f"#figure-{k} .ntp-controls input[type=range]")
+        before = state(page, f"figure-{k}")
+        if sliders.count():
+            slider = sliders.first
+            slider.focus()
+            last = slider.evaluate("node => node.value === node.max")
+            page.keyboard.press("ArrowLeft" if last else "ArrowRight")
+            moved = state(page, f"figure-{k}")
+            assert_all_changed(before, moved)
+            slider.scroll_into_view_if_needed()
+            box = slider.bounding_box()
+            at = 0.1 if slider.evaluate("node => node.value > node.max / 2") else 0.9
+            page.mouse.click(box["x"] + at * box["width"], box["y"] + box["height"] / 2)
+            assert_all_changed(moved, state(page, f"figure-{k}"))
+        elif page.locator(f"#figure-{k} textarea").count():
+            page.locator(f"#figure-{k} textarea").fill("a cat sat . a dog sat .")
+            assert_all_changed(before, state(page, f"figure-{k}"))
+    assert not shown.problems
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_folds_are_closed_until_they_are_opened(visit, name):
+    """By the switch, by the key, and by a link to what is inside."""
+    page = visit(name).page
+    folds = page.locator(FOLDS).count()
+    assert folds > 0
+    is_open = f"{FOLDS}[open]"
+    assert page.locator(is_open).count() == 0
+    switch = page.locator(".ntp-open-all input")
+    switch.check()
+    assert page.locator(is_open).count() == folds
+    assert page.locator("details.ntp-answer[open]").count() == 0
+    page.keyboard.press("?")
+    assert page.locator(is_open).count() == 0
+    assert not switch.is_checked()
+    inside = page.evaluate(
+        f"document.querySelector('{FOLDS} > .ntp-fold-body [id]:not(.MathJax)')?.id"
+    )
+    if inside:
+        page.evaluate("id => { location.hash = id; }", inside)
+        page.wait_for_timeout(100)
+        assert page.evaluate(f"!!document.getElementById('{inside}').closest('details[open]')")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_no_violation_in_what_is_ours(visit, axe, name, theme):
+    page = visit(name, theme=theme).page
+    page.evaluate(OPEN_EVERYTHING)
+    page.evaluate(axe)
+    found = page.evaluate(
+        "axe.run({include: [['.bd-article']]}, "
+        "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'], resultTypes: ['violations']})"
+        ".then(result => result.violations.map("
+        "v => `${v.id}: ${v.nodes.map(n => n.html.slice(0, 160)).join(' | ')}`))"
+    )
+    assert not found
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """The site at an address of this machine: a browser keeps choices and searches there."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    handler = partial(Quiet, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_choices_are_remembered_on_the_next_page(browser, served):
+    """Theme and open folds."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{served}/book/{CHAPTERS[0]}.html")
+    page.locator(".ntp-open-all input").check()
+    for _ in range(3):
+        if page.evaluate("document.documentElement.dataset.mode") == "dark":
+            break
+        page.locator("button.theme-switch-button:visible").first.click()
+    page.goto(f"{served}/book/{CHAPTERS[1]}.html")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.locator(".ntp-open-all input").is_checked()
+    assert page.locator(f"{FOLDS}:not([open])").count() == 0
+    context.close()
+
+
+def test_paper_shows_everything(visit):
+    page = visit(CHAPTERS[0]).page
+    folded = "document.querySelectorAll('.bd-article details:not([open])').length"
+    closed = page.evaluate(folded)
+    assert closed > 0
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(folded) == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(folded) == closed
+
+
+def test_the_search_finds_the_chapter_first(browser, served):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{served}/search.html?q=subspace+collapse")
+    first = page.locator("#search-results li a").first
+    first.wait_for(timeout=20_000)
+    assert "subspace_collapse" in first.get_attribute("href")
+    context.close()
