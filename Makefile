@@ -2,7 +2,7 @@
 # Everything is relative to this folder, so its path may contain spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-browser notebooks check-notebooks lint bench serve assignments grade clean distclean setup
+.PHONY: help book test test-browser notebooks check-notebooks lint bench serve assignments grade pdf offline links release clean distclean setup
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
@@ -37,6 +37,7 @@ book: $(STAMP)  ## execute every chapter, build the site into _build/html
 	wait $$! || status=1; \
 	exit $$status
 	@rm -rf _build/html/notebooks && cp -R book/notebooks _build/html/notebooks
+	@$(WITH_BOOK) -m ntp_book.llms >/dev/null
 	@echo "The book is at $$(pwd)/_build/html/index.html"
 
 # pytest itself says how much ran, and fails where nothing did.
@@ -104,6 +105,25 @@ serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
 	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
 	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html || \
 	  { echo "If port $(PORT) is taken, try make serve PORT=8001." >&2; exit 1; }
+
+# These need what `make test-browser` needs: Playwright and the system's Chromium.
+pdf: $(STAMP)  ## print the built site as one PDF, _build/geometry.pdf (needs Chromium)
+	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
+	@$(RUN) -c 'import playwright, pypdf' 2>/dev/null || \
+	  $(RUN) -m pip install -q -c constraints.txt playwright pypdf
+	@$(WITH_BOOK) -m ntp_book.pdf
+
+offline: $(STAMP)  ## pack the built site, to be read without a network
+	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
+	@$(RUN) -c 'import shutil; print(shutil.make_archive("_build/geometry-offline", "zip", "_build", "html"))'
+
+links: book  ## ask whether the links that leave the book still lead somewhere (needs a network)
+	@$(WITH_BOOK) -m ntp_book.links
+
+release: book  ## write the files of a release into _build/release (TAG=v1.2.3; needs Chromium)
+	@$(RUN) -c 'import playwright, pypdf, build' 2>/dev/null || \
+	  $(RUN) -m pip install -q -c constraints.txt playwright pypdf build
+	@$(WITH_BOOK) -m ntp_book.release "$(or $(TAG),$(error say which: make release TAG=v1.2.3))"
 
 clean:  ## remove what was built
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis

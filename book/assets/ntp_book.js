@@ -88,6 +88,19 @@ document.addEventListener("toggle", () => setTimeout(markWide, 50), true);
 // The choice is remembered. Answers to predictions stay folded.
 const FOLDS = "details.ntp-fold:not(.ntp-answer)";
 const CHOICE = "ntp-folds";
+// A browser may refuse to keep anything.
+function remembered(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {}
+}
 function setFolds(open) {
   document.querySelectorAll(FOLDS).forEach((fold) => (fold.open = open));
   const box = document.querySelector(".ntp-open-all input");
@@ -102,30 +115,35 @@ function chooseFolds(open) {
   });
   const before = seen?.getBoundingClientRect().top;
   setFolds(open);
-  try {
-    localStorage.setItem(CHOICE, open ? "open" : "closed");
-  } catch {} // a browser that keeps nothing
+  remember(CHOICE, open ? "open" : "closed");
   if (seen) scrollBy(0, seen.getBoundingClientRect().top - before);
 }
 function offerToOpenAll() {
   const folds = document.querySelectorAll(FOLDS);
   const frame = document.querySelector(".admonition.chapter-frame");
   if (!folds.length || !frame) return;
-  const label = document.createElement("label");
-  label.className = "ntp-open-all";
-  label.innerHTML =
-    '<input type="checkbox" role="switch"> Open all proofs, checks and asides <kbd>?</kbd>';
-  frame.append(label);
-  label.firstChild.addEventListener("change", (event) => chooseFolds(event.target.checked));
-  let choice = null;
-  try {
-    choice = localStorage.getItem(CHOICE);
-  } catch {}
-  if (choice === "open") setFolds(true);
+  const choices = document.createElement("div");
+  choices.className = "ntp-choices";
+  choices.innerHTML =
+    '<label class="ntp-open-all"><input type="checkbox" role="switch"> Open all proofs, checks and asides' +
+    ' <kbd>?</kbd></label><label class="ntp-hide-code"><input type="checkbox" role="switch"> Hide the code</label>';
+  frame.append(choices);
+  const [all, code] = choices.querySelectorAll("input");
+  all.addEventListener("change", () => chooseFolds(all.checked));
+  if (remembered(CHOICE) === "open") setFolds(true);
+  const hide = (hidden) => {
+    document.documentElement.dataset.code = hidden ? "hidden" : "shown";
+    code.checked = hidden;
+  };
+  hide(remembered("ntp-code") === "hidden");
+  code.addEventListener("change", () => {
+    hide(code.checked);
+    remember("ntp-code", code.checked ? "hidden" : "shown");
+  });
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input:not([type=checkbox]), textarea, [contenteditable]");
     if (event.key !== "?" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    chooseFolds(!label.firstChild.checked);
+    chooseFolds(!all.checked);
   });
 }
 // On paper nothing can be opened: everything is.

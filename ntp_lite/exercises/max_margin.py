@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..constraints import project_dual
-from ._common import compare
+from ..margin import solve_max_margin
+from ._common import NoAnswerError, compare, say, value_of
+
+# The bird of the chapter with a twin word: the proxy is not the solution.
+TWIN_WORDS = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]])
 
 
 def solution_lower_bound(G: Any, S: Any) -> float:
@@ -76,3 +80,48 @@ def expanded_norm(answer: Any) -> bool:
     arguments = (M.copy(), r.copy(), c.copy())
     right = solution_expanded_norm(M, r, c)
     return compare(answer, right, success, mistakes, arguments=arguments)
+
+
+def prices(answer: Any) -> bool:
+    """Accepts any dual feasible G with <G, S> >= 0.999 A: the answer as a function of S.
+
+    Explained mistakes: a column sum that is not zero, a positive entry off the support, an operator
+    norm above one, a bound that is too weak.
+    """
+    S = TWIN_WORDS
+    try:
+        value = value_of(answer, S.copy())
+        G = np.asarray(value, dtype=np.float64)
+    except NoAnswerError as reason:
+        return say(False, str(reason))
+    except (TypeError, ValueError):
+        return say(False, f"expected numbers, your answer is {type(value).__name__}.")
+    wrong = _not_dual_feasible(G, S)
+    if wrong:
+        return say(False, wrong)
+    price = solve_max_margin(S, tol=1e-8).certificate.primal
+    bound = float((G * S).sum())
+    if bound < 0.999 * price:
+        return say(
+            False,
+            f"your prices are allowed, but they prove only {bound:.4f}, which is "
+            f"{100 * bound / price:.1f}% of A.",
+        )
+    return say(True, f"dual feasible, and it proves {bound:.4f} of A = {price:.4f}.")
+
+
+def _not_dual_feasible(G: Any, S: Any, slack: float = 1e-5) -> str:
+    """Which condition of a dual feasible matrix G breaks, by more than a solver's slack."""
+    if G.shape != S.shape:
+        return f"the shape is {G.shape}, expected {S.shape}; columns are contexts."
+    if not np.isfinite(G).all():
+        return "an entry of your answer is nan or infinite."
+    sums = np.abs(G.sum(axis=0))
+    if sums.max() > slack:
+        return f"column {int(sums.argmax())} sums to {G.sum(axis=0)[sums.argmax()]:.3g}, not 0."
+    if G[S == 0].max() > slack:
+        return "an entry off the support is positive; no price may be negative."
+    largest = np.linalg.norm(G, 2)
+    if largest > 1 + slack:
+        return f"the largest singular value is {largest:.4f}; it must not exceed 1."
+    return ""

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import entr
 
+from ..margin import solve_max_margin
 from ._common import NoAnswerError, compare, say, value_of
 
 # A zero count, a count on each side of gamma n, and two contexts of unequal weight.
@@ -112,4 +114,49 @@ def guaranteed_margins(answer: Callable[..., Any]) -> bool:
                 np.isneginf(right), 0.0, right
             ),
         },
+    )
+
+
+def solution_value_from_below(N: Any, G_mm: Any, ridge: float) -> float:
+    """sum_j pi_j H(R_j) for R = P - ridge G_mm diag(1/pi): at most min CE + ridge |L|_*."""
+    priors = N.sum(axis=0) / N.sum()
+    R = N / N.sum(axis=0) - ridge * G_mm / priors
+    return float(priors @ entr(np.maximum(R, 0)).sum(axis=0))
+
+
+def value_from_below(answer: Callable[..., Any]) -> bool:
+    """Accepts the entropy of the dual point: a function of counts N, G_mm and the ridge.
+
+    Explained mistakes: the wrong sign, no priors in R or in the sum, G_mm not scaled by the ridge,
+    the floor alone, base 2.
+    """
+    N, ridge = COUNTS, 0.2 / COUNTS.sum()
+    G_mm = solve_max_margin(N > 0, tol=1e-8).dual
+    priors, P = N.sum(axis=0) / N.sum(), N / N.sum(axis=0)
+
+    def value(R: Any, weights: Any = priors) -> float:
+        return float(weights @ entr(np.maximum(R, 0)).sum(axis=0))
+
+    right = solution_value_from_below(N, G_mm, ridge)
+    return compare(
+        answer,
+        right,
+        "no ridge problem was solved, and yet no logits can do better.",
+        {
+            "the sign: off the support G_mm is negative, and R must not be.": value(
+                P + ridge * G_mm / priors
+            ),
+            "this is the entropy floor; move P by ridge times the prices.": value(P),
+            "divide column j of G_mm by pi_j, since (P - R) diag(pi) should be ridge G_mm.": value(
+                P - ridge * G_mm
+            ),
+            "weight the entropies by the priors, not equally.": value(
+                P - ridge * G_mm / priors, np.full(len(priors), 1 / len(priors))
+            ),
+            "weight the entropies by the priors.": value(
+                P - ridge * G_mm / priors, np.ones(len(priors))
+            ),
+            "use the natural logarithm.": right / np.log(2),
+        },
+        arguments=(N.copy(), G_mm.copy(), ridge),
     )

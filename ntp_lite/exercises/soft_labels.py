@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -173,3 +174,71 @@ def _overwritten(kept: Any, counts: Any) -> Any:
     for j, target in enumerate(where.reshape(-1)):
         total[:, target] = counts[:, j]
     return total
+
+
+def solution_rewrite(ids: Any, context_length: int, rng: Any) -> Any:
+    """A text with the same (context, next token) pairs in a random order, by Hierholzer's walk.
+
+    ids : (T,) token ids.  The walk goes on from the last context while an unused pair leads on;
+    where none does, that context is finished and takes the last free place from the end.
+    """
+    tokens = [int(i) for i in ids]
+    unused: dict[tuple[int, ...], list[int]] = {}
+    for t in range(len(tokens) - context_length):
+        context = tuple(tokens[t : t + context_length])
+        unused.setdefault(context, []).append(tokens[t + context_length])
+    for choices in unused.values():
+        rng.shuffle(choices)
+    walk, finished = [tuple(tokens[:context_length])], []
+    while walk:
+        if unused.get(walk[-1]):
+            walk.append((*walk[-1][1:], unused[walk[-1]].pop()))
+        else:
+            finished.append(walk.pop())
+    first, *others = reversed(finished)
+    return np.array([*first, *(context[-1] for context in others)])
+
+
+def rewrite(answer: Any) -> bool:
+    """Accepts a function of (ids, context_length, rng) that returns another text, same counts."""
+    ids = np.random.default_rng(2).integers(0, 4, size=80)
+    # Four tries: a walk that stops where it is stuck may be lucky once.
+    for context_length, seed in [(1, 0), (2, 0), (2, 1), (2, 2)]:
+        try:
+            text = value_of(answer, ids.copy(), context_length, np.random.default_rng(seed))
+        except NoAnswerError as reason:
+            return say(False, str(reason))
+        complaint = _wrong_rewriting(ids, context_length, text)
+        if complaint:
+            return say(False, f"with context length {context_length}: {complaint}")
+    return say(True, "another text, and the same table.")
+
+
+def _wrong_rewriting(ids: Any, context_length: int, text: Any) -> str:
+    """What keeps `text` from being another text with the table of `ids`; empty if nothing does."""
+    try:
+        got = np.asarray(text, dtype=float)
+    except (TypeError, ValueError):
+        return "return the token ids of the new text as one array of numbers."
+    if got.ndim != 1:
+        return f"return one row of token ids, shape (T,), not {got.shape}."
+    if len(got) < len(ids):
+        return (
+            f"your text has {len(got)} tokens of {len(ids)}: the walk was stuck before all pairs "
+            "were used. Loops that it left out must be put in."
+        )
+    if len(got) > len(ids):
+        return f"your text has {len(got)} tokens, not {len(ids)}; each pair is used once."
+    if np.array_equal(got, ids):
+        return "that is the same text again; use the pairs in another order."
+    if not np.array_equal(np.sort(got), np.sort(ids)):
+        return "the tokens are not those of the text; each must occur as often as before."
+    if _windows(got, context_length) != _windows(ids, context_length):
+        return "the tokens are right, but other pairs of context and next token stand side by side."
+    return ""
+
+
+def _windows(ids: Any, context_length: int) -> Counter[tuple[int, ...]]:
+    tokens = [int(i) for i in ids]
+    size = context_length + 1
+    return Counter(tuple(tokens[t : t + size]) for t in range(len(tokens) - context_length))

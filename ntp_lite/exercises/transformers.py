@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,34 @@ def least_decay(answer: Any) -> bool:
     }
     success = "the contexts do not appear: before the gain all have one length."
     return compare(answer, right, success, mistakes, arguments=(W.copy(), g.copy()))
+
+
+STORIES = [[3, 1], [3, 1], [2], [3, 1, 4, 1, 5], [2, 7, 7], [3, 1], [2]]
+
+
+def prefix_floor(answer: Any) -> bool:
+    """Accepts the entropy of the distinct stories over the mean length, end token included.
+
+    The answer is a function of a list of lists of integers.
+    """
+    c = np.array(list(Counter(map(tuple, STORIES)).values()))
+    D = c.sum()
+    entropy = np.sum(c / D * np.log(D / c))
+    words = np.mean([len(story) for story in STORIES])
+    distinct = np.mean([len(story) + 1 for story in set(map(tuple, STORIES))])
+    mistakes = {
+        "repeated stories were counted as different ones; ln(D) is only an upper bound.": np.log(D)
+        / (words + 1),
+        "this is ln of the number of distinct stories; they are not equally frequent.": np.log(
+            len(c)
+        )
+        / (words + 1),
+        "the end token was forgotten in the length.": entropy / words,
+        "the mean length must be over all stories, repetitions included.": entropy / distinct,
+        "this is the entropy of a story; divide by the mean length.": entropy,
+        "repeated stories were dropped; each telling counts.": np.log(len(c)) / distinct,
+        "base-2 logarithms; the book uses natural ones.": entropy / (words + 1) / np.log(2),
+    }
+    success = "the floor is the price of guessing which story is told."
+    stories = [list(story) for story in STORIES]
+    return compare(answer, entropy / (words + 1), success, mistakes, arguments=(stories,))

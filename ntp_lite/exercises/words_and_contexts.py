@@ -86,7 +86,7 @@ def cross_cosines(answer: Any) -> bool:
 
 
 def rotation(answer: Any) -> bool:
-    """Accepts the orthogonal R with W_a R = W_b and R' H_a = H_b, from (W_a, H_a, W_b, H_b)."""
+    """Accepts the orthogonal O with W_a O = W_b and O' H_a = H_b, from (W_a, H_a, W_b, H_b)."""
     _, U, s, Vt = _logits()
     rng = np.random.default_rng(10)
     first, second = (np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(2))
@@ -99,14 +99,14 @@ def rotation(answer: Any) -> bool:
         value = value_of(answer, W_a.copy(), H_a.copy(), W_b.copy(), H_b.copy())
     except NoAnswerError as reason:
         return say(False, str(reason))
-    R = np.asarray(value, dtype=float) if np.ndim(value) == 2 else np.zeros((0, 0))
-    if R.shape == (3, 3) and not np.allclose(R @ R.T, np.eye(3), atol=1e-6):
-        return say(False, "R R' is not the identity; an orthogonal matrix keeps all lengths.")
+    found = np.asarray(value, dtype=float) if np.ndim(value) == 2 else np.zeros((0, 0))
+    if found.shape == (3, 3) and not np.allclose(found @ found.T, np.eye(3), atol=1e-6):
+        return say(False, "O O' is not the identity; an orthogonal matrix keeps all lengths.")
     left, _, right = np.linalg.svd(W_a.T @ W_b)
     reflection = "the matrix may hold a reflection: do not force its determinant to be 1."
     mistakes = {
         "this is the rotation from b to a; transpose it.": second.T @ first,
-        "a sign is missing: W_a R should be W_b, not -W_b.": -first.T @ second,
+        "a sign is missing: W_a O should be W_b, not -W_b.": -first.T @ second,
         reflection: left * [1, 1, -1] @ right,
     }
     success = "one rotation carries words and contexts alike."

@@ -20,6 +20,7 @@ CONDA_NAMES = {
     "torch": "pytorch",
     "duckdb": "python-duckdb",
     "playwright": "playwright-python",
+    "build": "python-build",
 }
 
 
@@ -40,7 +41,9 @@ def requirements() -> dict[str, Requirement]:
 
 def test_environment_yml_names_the_same_dependencies_and_ranges():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    listed = {canonicalize_name(r.name): r for r in map(Requirement, conda["dependencies"])}
+    *lines, by_pip = conda["dependencies"]
+    assert by_pip == {"pip": ["-e ."]}, "the package itself"
+    listed = {canonicalize_name(r.name): r for r in map(Requirement, lines)}
     python = listed.pop("python")
     listed.pop("pip")
     assert str(python.specifier) == PROJECT["project"]["requires-python"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from reference import verdict
@@ -44,4 +45,38 @@ def test_lower_bound_checker(answer, message, capsys):
 )
 def test_expanded_norm_checker(answer, message, capsys):
     right, text = verdict(exercises.max_margin.expanded_norm, answer, capsys)
+    assert right == (message == "Right") and message in text
+
+
+def dual(S):
+    """A dual solution by CVXPY, which knows nothing of the package."""
+    G = cp.Variable(S.shape)
+    rules = [cp.sigma_max(G) <= 1, cp.sum(G, axis=0) == 0, cp.multiply(1 - S, G) <= 0]
+    value = cp.sum(cp.multiply(G, S))
+    cp.Problem(cp.Maximize(value), rules).solve(solver=cp.CLARABEL)
+    return G.value
+
+
+def polar_factor(S):
+    """That of the proxy, which is not the solution."""
+    U, _, Vt = np.linalg.svd(S - S.mean(axis=0), full_matrices=False)
+    return U @ Vt
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (dual, "Right"),
+        (lambda S: 0.9 * dual(S), "90.0% of A"),
+        (lambda S: 1.1 * dual(S), "largest singular value is 1.1000"),
+        (polar_factor, "off the support is positive"),
+        (lambda S: np.maximum(dual(S), 0), "sums to"),
+        (lambda S: dual(S).T, "columns are contexts"),
+        (lambda S: dual(S) / 0.0, "nan or infinite"),
+        (lambda S: "prices", "expected numbers"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_prices_checker(answer, message, capsys):
+    right, text = verdict(exercises.max_margin.prices, answer, capsys)
     assert right == (message == "Right") and message in text

@@ -2,52 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from reference import verdict
 
 from ntp_lite import exercises
-
-
-def story_entropy(stories):
-    c = np.array(list(Counter(map(tuple, stories)).values()))
-    return -np.sum(c / c.sum() * np.log(c / c.sum()))
-
-
-def from_contexts(stories):
-    """The slow way: all prefixes, then the definition of the floor."""
-    stories = [[*s, -1] for s in stories]
-    pairs = Counter((tuple(s[:i]), s[i]) for s in stories for i in range(len(s)))
-    contexts = Counter()
-    for (context, _), count in pairs.items():
-        contexts[context] += count
-    terms = [-count * np.log(count / contexts[c]) for (c, _), count in pairs.items()]
-    return sum(terms) / sum(contexts.values())
-
-
-def length(stories, end=1):
-    return np.mean([len(s) + end for s in stories])
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (from_contexts, "Right"),
-        (lambda s: story_entropy(s) / length(s), "Right"),
-        (lambda s: np.log(len(s)) / length(s), "counted as different"),
-        (lambda s: np.log(len(set(map(tuple, s)))) / length(s), "not equally frequent"),
-        (lambda s: story_entropy(s) / length(s, 0), "end token was forgotten"),
-        (lambda s: story_entropy(s) / length(set(map(tuple, s))), "over all stories"),
-        (story_entropy, "divide by the mean length"),
-        (lambda s: from_contexts([list(x) for x in set(map(tuple, s))]), "each telling counts"),
-        (lambda s: story_entropy(s) / length(s) / np.log(2), "base-2"),
-    ],
-)
-def test_prefix_floor_checker(answer, message, capsys):
-    right, text = verdict(exercises.open_directions.prefix_floor, answer, capsys)
-    assert right == (message == "Right") and message in text
 
 
 def singles(N):
@@ -86,60 +45,56 @@ def test_unseen_shares_checker(answer, message, capsys):
     assert right == (message == "Right") and message in text
 
 
-def price(q, own, alpha, beta, rank=2, root=np.sqrt, features=True):
-    c_1 = rank * (q - 1) / (root(q + own**2) if features else 1)
-    return c_1 * alpha + (q - 1) ** 2 / (own if features else 1) * beta
+def mass_off(N, L, pi):
+    odds = np.exp(L)
+    return sum(pi[j] * odds[N[:, j] == 0, j].sum() / odds[:, j].sum() for j in range(N.shape[1]))
 
 
-def direction(border, **options):
-    def answer(q, own):
-        alpha, beta = (1, 1) if own > border(q) else (q, 0)
-        return alpha, beta, price(q, own, alpha, beta, **options)
+def crossing(pi=None, share=None, given=np.log, back=np.exp, negate=True):
+    """The rule with one thing done otherwise."""
 
-    return answer
-
-
-def cheapest(q, own):
-    """By the prices alone: the cheaper of the two."""
-    both = [(1.0, 1.0), (float(q), 0.0)]
-    return min([(*x, price(q, own, *x)) for x in both], key=lambda row: row[2])
-
-
-def dearest(q, own):
-    both = [(1.0, 1.0), (float(q), 0.0)]
-    return max([(*x, price(q, own, *x)) for x in both], key=lambda row: row[2])
-
-
-def right_border(q):
-    return np.sqrt(q / 3)
-
-
-def stays_with(alpha, beta):
-    """Wrong logits below the border; None stands for q."""
-
-    def answer(q, own):
-        below = (alpha, q if beta is None else beta)
-        x = (1, 1) if own > right_border(q) else below
-        return (*x, price(q, own, *x))
+    def answer(N, ridges, logits):
+        weights = N.sum(axis=0) / N.sum() if pi is None else np.full(N.shape[1], pi(N))
+        mass = np.array([mass_off(N, L, weights) for L in logits])
+        target = (N == 1).sum() / (N.sum() if share is None else share(N))
+        sign = -1 if negate else 1
+        return back(np.interp(sign * target, sign * mass, given(ridges)))
 
     return answer
+
+
+def by_hand(N, ridges, logits):
+    """Look for the pair of ridges around the target, then a straight line between them."""
+    pi = N.sum(axis=0) / N.sum()
+    mass = [mass_off(N, L, pi) for L in logits]
+    target = np.mean(N[N > 0] == 1) * (N > 0).sum() / N.sum()
+    i = next(i for i in range(len(mass)) if mass[i + 1] < target)
+    way = (mass[i] - target) / (mass[i] - mass[i + 1])
+    return ridges[i] ** (1 - way) * ridges[i + 1] ** way
+
+
+def nearest_given(N, ridges, logits):
+    pi = N.sum(axis=0) / N.sum()
+    target = (N == 1).sum() / N.sum()
+    return min(zip(ridges, logits, strict=True), key=lambda x: abs(mass_off(N, x[1], pi) - target))[
+        0
+    ]
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (cheapest, "Right"),
-        (direction(right_border), "Right"),
-        (dearest, "the cases are exchanged"),
-        (direction(lambda q: q / 3), "not 3 omega = q"),
-        (direction(np.sqrt), "not omega^2 = q"),
-        (stays_with(1, 0), "alpha is q, not 1"),
-        (stays_with(0, None), "beta that vanishes"),
-        (direction(right_border, features=False), "not of L"),
-        (direction(right_border, root=lambda x: x), "take the root"),
-        (direction(right_border, rank=1), "two attributes"),
+        (exercises.open_directions.solution_stopping_ridge, "Right"),
+        (by_hand, "Right"),
+        (crossing(), "Right"),
+        (crossing(pi=lambda N: 1 / N.shape[1]), "by their priors"),
+        (crossing(share=lambda N: (N > 0).sum()), "not by the pairs"),
+        (crossing(given=np.asarray, back=np.asarray), "in ln(ridge), not in"),
+        (nearest_given, "nearest of the given"),
+        (crossing(negate=False), "negate both"),
+        (crossing(back=np.asarray), "take the exponential"),
     ],
 )
-def test_limit_direction_checker(answer, message, capsys):
-    right, text = verdict(exercises.open_directions.limit_direction, answer, capsys)
+def test_stopping_ridge_checker(answer, message, capsys):
+    right, text = verdict(exercises.open_directions.stopping_ridge, answer, capsys)
     assert right == (message == "Right") and message in text

@@ -74,12 +74,42 @@ def test_guaranteed_margins_hints(answer, hint, capsys):
     assert hint in capsys.readouterr().out
 
 
+def from_below(sign=1, scale=True, priors=True, weights=True, mean=False, base=np.e, prices=True):
+    def answer(N, G_mm, ridge):
+        pi, P = N.sum(axis=0) / N.sum(), N / N.sum(axis=0)
+        R = P - sign * prices * (ridge if scale else 1) * G_mm / (pi if priors else 1)
+        with np.errstate(all="ignore"):
+            terms = np.where(R > 0, -R * np.log(R), 0)
+        entropies = terms.sum(axis=0) / np.log(base)
+        return entropies @ pi if weights else entropies.mean() if mean else entropies.sum()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (from_below(sign=-1), "the sign"),
+        (from_below(prices=False), "entropy floor"),
+        (from_below(priors=False), "divide column j"),
+        (from_below(weights=False, mean=True), "not equally"),
+        (from_below(weights=False), "weight the entropies"),
+        (from_below(base=2), "natural logarithm"),
+    ],
+)
+def test_value_from_below_hints(answer, hint, capsys):
+    assert not regularisation_path.value_from_below(answer)
+    assert hint in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("checker", "solution"),
     [
         (regularisation_path.estimate_price, price()),
         (regularisation_path.guaranteed_margins, regularisation_path.solution_guaranteed_margins),
         (regularisation_path.guaranteed_margins, margins()),
+        (regularisation_path.value_from_below, from_below()),
+        (regularisation_path.value_from_below, regularisation_path.solution_value_from_below),
     ],
 )
 def test_right_answers_pass(checker, solution, capsys):

@@ -1,11 +1,13 @@
 """Checkers of "From text to soft labels": right answers pass, mistakes are named."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 import ntp_lite as ntp
 from ntp_lite.exercises import soft_labels
-from ntp_lite.exercises.soft_labels import solution_mean_support_sizes
+from ntp_lite.exercises.soft_labels import solution_mean_support_sizes, solution_rewrite
 from ntp_lite.exercises.soft_labels import solution_soft_labels_from_counts as split
 
 
@@ -27,6 +29,31 @@ def merge(N, contexts, kept, add=True):
     return shorter
 
 
+def exchange_a_stretch(ids, c):
+    """Two stretches between the same two contexts change places, when there are such."""
+    text = ids.tolist()
+    windows = [tuple(text[t : t + c]) for t in range(len(text) - c + 1)]
+    for a, b, d, e in combinations(range(len(windows)), 4):
+        same_ends = windows[a] == windows[d] and windows[b] == windows[e]
+        if same_ends and text[a : b + c] != text[d : e + c]:
+            return text[:a] + text[d:e] + text[b:d] + text[a:b] + text[e:]
+    raise AssertionError("the checker's text has no two such stretches")
+
+
+def walk_until_stuck(ids, c, rng):
+    """The pairs in a random order, without the loops that are left when the walk is stuck."""
+    text = ids.tolist()
+    unused = {}
+    for t in range(len(text) - c):
+        unused.setdefault(tuple(text[t : t + c]), []).append(text[t + c])
+    for choices in unused.values():
+        rng.shuffle(choices)
+    walk = text[:c]
+    while unused.get(tuple(walk[-c:])):
+        walk.append(unused[tuple(walk[-c:])].pop())
+    return walk
+
+
 RIGHT = [
     (soft_labels.two_token_contexts, (38, 14)),
     (soft_labels.soft_labels_from_counts, (split,)),
@@ -35,6 +62,9 @@ RIGHT = [
     (soft_labels.mean_support_sizes, (mean_sizes_by_package,)),
     (soft_labels.soft_labels_from_counts, (split_by_package,)),
     (soft_labels.forget_oldest, (lambda N, c: merge(N, c, slice(1, None)),)),
+    (soft_labels.rewrite, (solution_rewrite,)),
+    (soft_labels.rewrite, (lambda ids, c, rng: solution_rewrite(ids, c, rng).tolist(),)),
+    (soft_labels.rewrite, (lambda ids, c, rng: exchange_a_stretch(ids, c),)),
 ]
 
 WRONG = [
@@ -115,6 +145,19 @@ WRONG = [
         "do not overwrite",
     ),
     (soft_labels.forget_oldest, (lambda N, c: _first_seen_order(N, c),), "first appearance"),
+    (soft_labels.rewrite, (lambda ids, c, rng: ids,), "same text again"),
+    (soft_labels.rewrite, (lambda ids, c, rng: rng.permutation(ids),), "other pairs"),
+    (soft_labels.rewrite, (lambda ids, c, rng: ids[::-1],), "other pairs"),
+    (soft_labels.rewrite, (walk_until_stuck,), "stuck before"),
+    (soft_labels.rewrite, (lambda ids, c, rng: [*ids, ids[0]],), "used once"),
+    (soft_labels.rewrite, (lambda ids, c, rng: (ids + 1) % 4,), "not those of the text"),
+    (soft_labels.rewrite, (lambda ids, c, rng: ids[None],), "one row"),
+    (soft_labels.rewrite, (lambda ids, c, rng: "dog",), "array of numbers"),
+    (
+        soft_labels.rewrite,
+        (lambda ids, c, rng: solution_rewrite(ids, 1, rng),),
+        "with context length 2",
+    ),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from reference import verdict
@@ -86,4 +88,43 @@ def charge_at_best_gain(M):
 )
 def test_least_decay_checker(answer, message, capsys):
     right, text = verdict(exercises.transformers.least_decay, answer, capsys)
+    assert right == (message == "Right") and message in text
+
+
+def story_entropy(stories):
+    c = np.array(list(Counter(map(tuple, stories)).values()))
+    return -np.sum(c / c.sum() * np.log(c / c.sum()))
+
+
+def from_contexts(stories):
+    """The slow way: all prefixes, then the definition of the floor."""
+    stories = [[*s, -1] for s in stories]
+    pairs = Counter((tuple(s[:i]), s[i]) for s in stories for i in range(len(s)))
+    contexts = Counter()
+    for (context, _), count in pairs.items():
+        contexts[context] += count
+    terms = [-count * np.log(count / contexts[c]) for (c, _), count in pairs.items()]
+    return sum(terms) / sum(contexts.values())
+
+
+def length(stories, end=1):
+    return np.mean([len(s) + end for s in stories])
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (from_contexts, "Right"),
+        (lambda s: story_entropy(s) / length(s), "Right"),
+        (lambda s: np.log(len(s)) / length(s), "counted as different"),
+        (lambda s: np.log(len(set(map(tuple, s)))) / length(s), "not equally frequent"),
+        (lambda s: story_entropy(s) / length(s, 0), "end token was forgotten"),
+        (lambda s: story_entropy(s) / length(set(map(tuple, s))), "over all stories"),
+        (story_entropy, "divide by the mean length"),
+        (lambda s: from_contexts([list(x) for x in set(map(tuple, s))]), "each telling counts"),
+        (lambda s: story_entropy(s) / length(s) / np.log(2), "base-2"),
+    ],
+)
+def test_prefix_floor_checker(answer, message, capsys):
+    right, text = verdict(exercises.transformers.prefix_floor, answer, capsys)
     assert right == (message == "Right") and message in text

@@ -298,3 +298,10 @@ def test_static_figures_have_no_fixed_ink():
     assert "var(--ntp-word" in drawn and "var(--ntp-ink" in drawn
     assert "<text" in drawn and "ridge" in drawn
     assert "transparent" not in svg and "white" not in drawn
+
+
+def test_what_is_read_in_a_picture_keeps_its_digits():
+    """Coordinates are shortened, labels are not. Mutation: all numbers shortened."""
+    svg = style.adapt_svg('<svg a="b"><path d="M 1.23456 2"/><text x="3.4567">0.025</text></svg>')
+    assert ">0.025<" in svg
+    assert 'd="M 1.23 2"' in svg and 'x="3.46"' in svg

@@ -59,6 +59,7 @@ def configure(app: Sphinx, config: Config) -> None:
     if found.real and not config.html_baseurl:
         config.html_baseurl = found.site
     config.html_static_path.append(str(BROWSER))
+    config.templates_path.append(str(Path(__file__).with_name("templates")))
     config.html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
     # Hundreds of formulas on a page would each be a stop of the Tab key.
     config.mathjax3_config = {"options": {"menuOptions": {"settings": {"inTabOrder": False}}}}
@@ -72,6 +73,15 @@ def tidy_doctree(app: Sphinx, doctree: nodes.document) -> None:
             mark_proof(node)
         elif node.get("ids") in CONTENT_IDS:
             node["ids"] = [f"{i}-content" for i in node.parent["ids"][:1]] or node["ids"]
+        elif isinstance(node, nodes.table) and has_prose(node):
+            node["classes"].append("cards-on-phones")
+
+
+def has_prose(table: nodes.table) -> bool:
+    """Say whether a table is wide and holds sentences: on a phone its rows become cards."""
+    columns = next(table.findall(nodes.tgroup))["cols"]
+    longest = max(len(entry.astext().split()) for entry in table.findall(nodes.entry))
+    return columns >= 3 and longest >= 8
 
 
 def mark_proof(node: nodes.Element) -> None:

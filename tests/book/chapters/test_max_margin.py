@@ -262,30 +262,6 @@ def test_where_the_proxy_fails():
     assert ntp.certify_margin(ntp.centered_support(S), G, S).relative_gap > 5e-3
 
 
-# --- The remark on uniqueness -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("first", "several"), [([1, 1, 0, 0, 0], True), ([1, 0, 0, 0, 0], False)])
-def test_solutions_on_a_circle(first, several):
-    """CVXPY finds the ends of the segment: least and largest margin among near-optimal logits."""
-    S = np.array([np.roll(first, j) for j in range(5)]).T
-    L = cp.Variable((5, 5))
-    constraints = []
-    for j in range(5):
-        on = np.flatnonzero(S[:, j])
-        constraints += [L[z, j] == L[on[0], j] for z in on[1:]]
-        constraints += [L[on[0], j] - L[v, j] >= 1 for v in np.flatnonzero(S[:, j] == 0)]
-    best = cp.Problem(cp.Minimize(cp.normNuc(L)), constraints).solve(solver="CLARABEL")
-    near = [*constraints, cp.normNuc(L) <= best * (1 + 1e-7)]
-    margin = L[0, 0] - L[3, 0]  # over the token opposite
-    ends = [cp.Problem(end, near).solve(solver="CLARABEL")
-            for end in (cp.Minimize(margin), cp.Maximize(margin))]  # fmt: skip
-    golden = (1 + np.sqrt(5)) / 2
-    assert np.allclose(ends, [1, golden if several else 1], atol=5e-3)
-    if several:
-        assert np.isclose(best, 2 * np.sqrt(5), rtol=1e-6)
-
-
 @pytest.mark.parametrize("seed", range(6))
 def test_rank_is_bounded_by_distinct_supports_and_rows(seed):
     """Theorem label: thm-max-margin-collapse

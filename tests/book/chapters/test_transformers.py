@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import permutations, product
 
 import numpy as np
@@ -290,3 +291,84 @@ def test_a_permutation_test_is_worth_what_can_move(mutation):
     few = test.movable == 2 and test.arrangements == 2 and test.p_value == 0.5
     assert few == (mutation == "few can move")
     assert (test.p_value < 0.01) == (mutation == "all can move")
+
+
+END = 0
+
+
+def random_stories(seed, repeats=True):
+    """Stories over tokens 1, 2, 3, each ended by END; some are told again."""
+    rng = np.random.default_rng(seed)
+    stories = [[*rng.integers(1, 4, rng.integers(0, 6)).tolist(), END] for _ in range(12)]
+    if not repeats:
+        return [list(s) for s in sorted(set(map(tuple, stories)))]
+    return stories + stories[:4]
+
+
+def prefix_labels(stories):
+    """Soft labels of all prefixes, by looking each prefix up among all stories."""
+    prefixes = sorted({tuple(s[:i]) for s in stories for i in range(len(s))})
+    N = np.zeros((4, len(prefixes)), dtype=int)
+    for j, prefix in enumerate(prefixes):
+        for s in stories:
+            if len(s) > len(prefix) and tuple(s[: len(prefix)]) == prefix:
+                N[s[len(prefix)], j] += 1
+    return ntp.SoftLabels.from_counts(N)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_prefix_trees(seed):
+    """Theorem label: thm-open-directions-tree
+
+    Mutations: repeated stories counted as distinct; ln(D) for repeated ones; no end token.
+    """
+    stories = random_stories(seed)
+    labels = prefix_labels(stories)
+    c = np.array(list(Counter(map(tuple, stories)).values()))
+    D = len(stories)
+    entropy = -np.sum(c / D * np.log(c / D))
+    assert labels.n == sum(map(len, stories))
+    assert (labels.support_sizes - 1).sum() == len(c) - 1 != D - 1
+    assert (labels.support_sizes > 1).sum() <= len(c) - 1
+    assert np.isclose(labels.entropy, entropy / (labels.n / D), rtol=1e-12)
+    assert labels.entropy < np.log(D) / (labels.n / D) * (1 - 1e-3)
+    distinct = random_stories(seed, repeats=False)
+    assert np.isclose(
+        prefix_labels(distinct).entropy * prefix_labels(distinct).n,
+        len(distinct) * np.log(len(distinct)),
+    )
+    without = prefix_labels([[1, 2], [1, 2, 3], [1, 2, 3, 3]])  # each a prefix of the next
+    assert (without.support_sizes - 1).sum() == 0 != 3 - 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_certainty_only_grows(seed):
+    """Theorem label: prop-open-directions-share
+
+    Mutations: shares of contexts; longer contexts that do not refine the shorter ones.
+    """
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, 3, 60)
+
+    def share(contexts):
+        N = Counter(zip(contexts, ids[4:].tolist(), strict=True))
+        k = Counter(context for context, _ in N)
+        certain = sum(count for (context, _), count in N.items() if k[context] == 1)
+        return certain / len(contexts), np.mean([size == 1 for size in k.values()])
+
+    def window(c):
+        return [tuple(ids[t - c : t]) for t in range(4, len(ids))]
+
+    positions = [share(window(c))[0] for c in (1, 2, 3, 4)]
+    assert (np.diff(positions) >= 0).all() and positions[-1] > positions[0]
+    table = ntp.SoftLabels.from_tokens(ids[2:], 2, 3)
+    assert np.isclose(table.pi[table.support_sizes == 1].sum(), positions[1])
+    other = [tuple(ids[t - 4 : t - 2]) for t in range(4, len(ids))]  # older tokens instead
+    assert share(other)[0] < positions[3]
+
+
+def test_share_of_contexts_can_fall():
+    """The mutation of the proposition that readers find in an exercise."""
+    shorter = ntp.SoftLabels.from_counts([[6, 3], [0, 3]])
+    longer = ntp.SoftLabels.from_counts([[6, 1, 1, 1], [0, 1, 1, 1]])
+    assert (longer.support_sizes == 1).mean() < (shorter.support_sizes == 1).mean()
