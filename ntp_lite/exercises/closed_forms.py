@@ -108,3 +108,38 @@ def orthogonal_at(answer: Any) -> bool:
     }
     success = "at this imbalance rare words stand at a right angle."
     return compare(answer, (V**3 / V_1**2 - V_1) / V_2, success, mistakes, arguments=(V_1, V_2))
+
+
+def _not_a_design(S: Array, V: int, k: int) -> str:
+    """What keeps S from being such a support, in words; empty where nothing does."""
+    case = f"for V = {V} and k = {k}: "
+    if S.shape != (V, V):
+        return f"{case}the shape is {S.shape}; V words by V contexts are asked for."
+    if not np.isin(S, (0, 1)).all():
+        return f"{case}there are other entries than 0 and 1."
+    wrong_size = np.flatnonzero(S.sum(axis=0) != k)
+    if len(wrong_size):
+        j = int(wrong_size[0])
+        return f"{case}context {j} allows {int(S[:, j].sum())} words."
+    together = S @ S.T
+    wrong_pair = np.argwhere(np.triu(together != 1, 1))
+    if len(wrong_pair):
+        z, v = (int(i) for i in wrong_pair[0])
+        return f"{case}words {z} and {v} meet {int(together[z, v])} times; once is asked for."
+    return ""
+
+
+def design(answer: Any) -> bool:
+    """Accepts supports of V contexts with k of V words, every two words in one, for (V, k)."""
+    for k in (3, 4, 5):
+        V = k * k - k + 1
+        try:
+            S = np.asarray(value_of(answer, V, k), dtype=np.float64)
+        except NoAnswerError as reason:
+            return say(False, str(reason))
+        except (TypeError, ValueError):
+            return say(False, "return a matrix of zeros and ones.")
+        problem = _not_a_design(S, V, k)
+        if problem:
+            return say(False, problem)
+    return say(True, "pair-balanced with c = k - 1: words and contexts are both simplices.")

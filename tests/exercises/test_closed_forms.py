@@ -79,3 +79,29 @@ def test_context_cosines_checker(answer, message, capsys):
 def test_orthogonal_at_checker(answer, message, capsys):
     right, text = verdict(exercises.closed_forms.orthogonal_at, answer, capsys)
     assert right == (message == "Right") and message in text
+
+
+DIFFERENCES = {3: (0, 1, 3), 4: (0, 1, 3, 9), 5: (0, 1, 4, 14, 16)}
+
+
+def turned(V, chosen):
+    first = np.isin(np.arange(V), chosen).astype(int)
+    return np.column_stack([np.roll(first, shift) for shift in range(V)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda V, k: turned(V, DIFFERENCES[k]), "Right"),
+        (lambda V, k: turned(V, DIFFERENCES[k])[::-1].T, "Right"),
+        (lambda V, k: turned(V, range(k)), "V = 7 and k = 3: words 0 and 1 meet 2 times"),
+        (lambda V, k: turned(V, DIFFERENCES[k] if k < 5 else range(5)), "V = 21 and k = 5: words"),
+        (lambda V, k: turned(V, (0, 1)), "allows 2 words"),
+        (lambda V, k: turned(7, (0, 1, 3)), "V = 13 and k = 4: the shape is (7, 7)"),
+        (lambda V, k: turned(V, DIFFERENCES[k]) - k / V, "other entries than 0 and 1"),
+        (lambda V, k: "a", "a matrix"),
+    ],
+)
+def test_design_checker(answer, message, capsys):
+    right, text = verdict(exercises.closed_forms.design, answer, capsys)
+    assert right == (message == "Right") and message in text
