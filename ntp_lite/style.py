@@ -109,7 +109,8 @@ def adapt_svg(svg: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", svg[start.end() :], flags=re.DOTALL)
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r">\s+<", "><", body)
-    body = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", body)
+    # Coordinates stand within tags; what stands between them is read, such as a tick's 0.025.
+    body = re.sub(r"<[^>]*>", _short_numbers, body)
     for name, (light, _) in PALETTE.items():
         body = _replace_colour(body, light, name)
     body = _replace_colour(body, "#000000", "ink")
@@ -117,6 +118,11 @@ def adapt_svg(svg: str) -> str:
     body = re.sub(r"font: ?([^;\"]*?)([\d.]+px) [^;\"]*", _page_font, body)
     head = start[0].replace("<svg", '<svg class="ntp-svg"', 1)
     return f"{head}{_style_sheet()}{body}"
+
+
+def _short_numbers(tag: re.Match[str]) -> str:
+    """A tag with two decimals in each of its numbers: a hundredth of a pixel."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
 
 
 def _page_font(shorthand: re.Match[str]) -> str:

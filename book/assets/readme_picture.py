@@ -1,4 +1,4 @@
-"""Draw the picture in the README: trained logits come apart into a part that freezes and a part that grows.
+"""Draw the picture in the README: logits come apart into a part that freezes and one that grows.
 
     python book/assets/readme_picture.py
 

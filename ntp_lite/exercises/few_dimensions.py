@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._common import compare
+from ._common import NoAnswerError, compare, say, value_of
 
 
 def _circle(
@@ -90,3 +90,65 @@ def circle_price(answer: Any) -> bool:
     }
     success = "about V^3 / (2 pi^2): each word must be told from close neighbours."
     return compare(answer, right, success, mistakes, arguments=(V,))
+
+
+def _frequency_tables() -> list[Any]:
+    """Soft labels that tell the mistakes apart: ranks 3, 3, 1 and 2, some supports full."""
+    rng = np.random.default_rng(0)
+    generic = rng.uniform(0.2, 1.0, size=(4, 5))
+    some_follow = np.vstack([generic, np.zeros((2, 5))])
+    others = np.array([[0, 0, 0, 0, 0.5, 0.5], [0, 0, 0, 0, 1, 0]]).T
+    doubling = np.vstack([2.0 ** np.outer(np.arange(4), np.arange(1, 5)), np.zeros((1, 4))])
+    mixed = np.zeros((6, 4))
+    mixed[:3, :2] = rng.uniform(0.2, 1.0, size=(3, 2))
+    mixed[3:, 2:] = rng.uniform(0.2, 1.0, size=(3, 2))
+    tables = [np.hstack([some_follow, others]), generic, doubling, mixed]
+    return [table / table.sum(axis=0) for table in tables]
+
+
+def _frequency_dimensions(
+    P: Any,
+    log: Callable[[Any], Any] = np.log,
+    centred: bool = True,
+    for_the_face: str = "unless full",
+    join: Callable[[list[int]], int] = max,
+) -> int:
+    """The bound of the text; the keywords are ways to get it wrong."""
+    supports, bounds = P > 0, []
+    for T in np.unique(supports, axis=1).T:
+        same = (supports == T[:, None]).all(axis=0)
+        block = log(P[np.ix_(T, same)])
+        if centred:
+            block = block - block.mean(axis=0)
+        has_face = for_the_face == "always" or (for_the_face == "unless full" and not T.all())
+        rank = int(np.linalg.matrix_rank(block, tol=1e-9))
+        bounds.append(rank + 1 if has_face else rank)
+    return join(bounds)
+
+
+def frequency_dimensions(answer: Any) -> bool:
+    """Accepts the dimensions that fixed words need for the frequencies; a function of P (V, m)."""
+    tables = _frequency_tables()
+    try:
+        got = [value_of(answer, P.copy()) for P in tables]
+    except NoAnswerError as reason:
+        return say(False, str(reason))
+
+    def all_with(**mistake: Any) -> list[int]:
+        return [_frequency_dimensions(P, **mistake) for P in tables]
+
+    mistakes = {
+        "centre each column of the block: softmax does not see constants.": all_with(centred=False),
+        "a face needs a direction of its own: one more, unless T holds all tokens.": all_with(
+            for_the_face="never"
+        ),
+        "if T holds all tokens there is no face to find, and nothing to add.": all_with(
+            for_the_face="always"
+        ),
+        "the rank of P itself; logits are logarithms.": all_with(log=lambda p: p),
+        "the supports share the dimensions: take the largest number, not the sum.": all_with(
+            join=sum
+        ),
+    }
+    success = "a bound that any text can tell you before you train."
+    return compare(got, all_with(), success, mistakes)

@@ -126,3 +126,43 @@ def least_norm(answer: Any) -> bool:
     if np.isclose(values[0], expected) and not np.isnan(values[1:]).all():
         return say(False, "above 0.19 N_min / n the theorem says nothing: return nan there.")
     return compare(answer, expected, success, mistakes, arguments=(excess, N.copy(), A))
+
+
+def polar_factor(answer: Any) -> bool:
+    """Accepts UR', a function of a matrix G = U Sigma R' of full column rank."""
+    rng = np.random.default_rng(7)
+    U, _ = np.linalg.qr(rng.normal(size=(7, 4)))
+    R, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    G = (U * [5.0, 1.0, 0.3, 0.005]) @ R.T
+    expected = U @ R.T
+    scaled = G / np.linalg.norm(G)
+    few = scaled
+    for _ in range(5):
+        few = (3 * few - few @ few.T @ few) / 2
+    mistakes = {
+        "this is G, only scaled; all its singular values should become one.": scaled,
+        "this is G over its largest singular value; all of them should become one.": G / 5.0,
+        "the entrywise sign is what Adam's first step is; its singular values are not one.": (
+            np.sign(G)
+        ),
+        "the left singular vectors alone; multiply them by R'.": U,
+        "five steps are too few for small singular values: they grow by 3/2 in each.": few,
+        "divide by two after 3X - XX'X.": 2 * expected,
+    }
+    success = "every singular value is one: no direction is favoured."
+    wrong_scale = _diverges(answer, G)
+    if wrong_scale:
+        return say(False, wrong_scale)
+    return compare(answer, expected, success, mistakes, arguments=(G.copy(),), rtol=0, atol=1e-5)
+
+
+def _diverges(answer: Any, G: Any) -> str:
+    """A sentence if the answer overflows, as it does for singular values above the root of 3."""
+    try:
+        with np.errstate(all="ignore"):
+            value = np.asarray(value_of(answer, G.copy()), dtype=float)
+    except (NoAnswerError, TypeError, ValueError):
+        return ""  # compare explains it
+    if value.shape == G.shape and not np.isfinite(value).all():
+        return "the iteration overflows: first divide G by its Frobenius norm."
+    return ""

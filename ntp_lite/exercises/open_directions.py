@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -100,69 +99,3 @@ def stopping_ridge(answer: Any) -> bool:
     success = "no held-out text was needed."
     arguments = (N.copy(), ridges.copy(), logits.copy())
     return compare(answer, right, success, mistakes, arguments=arguments)
-
-
-def _price(q: int, own: float, alpha: float, beta: float) -> float:
-    """Nuclear norm of M for the logits alpha E_1 + beta E_2."""
-    return float(2 * (q - 1) / np.sqrt(q + own**2) * alpha + (q - 1) ** 2 / own * beta)
-
-
-_POINTS = [(4, 1.0), (4, 2.0), (9, 1.6), (9, 1.8), (2, 0.7), (2, 3.0)]  # (q, own)
-
-
-def _border(q: int) -> float:
-    """The strength at which structure gives way to identity."""
-    return float(np.sqrt(q / 3))
-
-
-def _rows(
-    structure: Callable[[int], tuple[float, float]] = lambda q: (float(q), 0.0),
-    identity: Callable[[int], tuple[float, float]] = lambda q: (1.0, 1.0),
-    border: Callable[[int], float] = _border,
-    price: Callable[[int, float, float, float], float] = _price,
-) -> list[tuple[float, float, float]]:
-    """(alpha, beta, price) at each point: right by default, or with one mistake."""
-    rows = []
-    for q, own in _POINTS:
-        alpha, beta = identity(q) if own > border(q) else structure(q)
-        rows.append((alpha, beta, price(q, own, alpha, beta)))
-    return rows
-
-
-def limit_direction(answer: Any) -> bool:
-    """Accepts (alpha, beta, price) as a function of q and the strength `own`, at several points."""
-    opposite = _rows(structure=lambda q: (1.0, 1.0), identity=lambda q: (float(q), 0.0))
-    mistakes = {
-        "the cases are exchanged: structure stays when identity is dear, 3 omega^2 < q.": opposite,
-        "where structure stays, alpha is q, not 1: the margins must reach 1.": _rows(
-            structure=lambda q: (1.0, 0.0)
-        ),
-        "where structure stays, it is beta that vanishes: E_1 holds the attributes.": _rows(
-            structure=lambda q: (0.0, float(q))
-        ),
-        "the border is 3 omega^2 = q, not 3 omega = q.": _rows(border=lambda q: q / 3),
-        "the border is 3 omega^2 = q, not omega^2 = q.": _rows(border=lambda q: float(np.sqrt(q))),
-        "the price holds singular values of M, not of L: divide by the features' roots.": _rows(
-            price=lambda q, own, a, b: 2 * (q - 1) * a + (q - 1) ** 2 * b
-        ),
-        "in the price, take the root of q + omega^2.": _rows(
-            price=lambda q, own, a, b: 2 * (q - 1) / (q + own**2) * a + (q - 1) ** 2 / own * b,
-        ),
-        "the rank of E_1 is 2 (q - 1): two attributes.": _rows(
-            price=lambda q, own, a, b: (q - 1) / np.sqrt(q + own**2) * a + (q - 1) ** 2 / own * b,
-        ),
-    }
-
-    def collected(*_: Any) -> Any:
-        rows = []
-        for q, own in _POINTS:
-            row = answer(q, own)
-            if row is ... or row is None:
-                return row
-            rows.append(row)
-        return rows
-
-    success = "and the price is continuous: at the border both directions cost the same."
-    return compare(
-        collected if callable(answer) else answer, _rows(), success, mistakes, arguments=(0,)
-    )

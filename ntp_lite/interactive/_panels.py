@@ -177,7 +177,12 @@ class Pairs(Panel):
             raise ValueError(f"A length of {self.title!r} is negative; pass norms of vectors.")
         if np.abs(cosines).max(initial=0.0) > 1 + 1e-9:
             raise ValueError(f"A cosine of {self.title!r} is beyond 1; divide by both lengths.")
-        return np.concatenate([lengths.reshape(-1, k, 2), cosines[:, :, None]], axis=2)
+        # Either may stand still while the other moves.
+        n = max(len(lengths), len(cosines))
+        both = np.empty((n, k, 3))
+        both[..., :2] = lengths.reshape(-1, k, 2)
+        both[..., 2] = cosines
+        return both
 
     def data(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         k = len(self.names)

@@ -99,3 +99,52 @@ def price_by_svd(V):
 def test_circle_price_checker(answer, message, capsys):
     right, text = verdict(exercises.few_dimensions.circle_price, answer, capsys)
     assert right == (message == "Right") and message in text
+
+
+def dimensions(P, rank=np.linalg.matrix_rank, log=np.log, centre=True, full=0, rest=1, join=max):
+    """Groups by the bytes of the support; the ways to get it wrong."""
+    groups = {}
+    for column in P.T:
+        groups.setdefault((column > 0).tobytes(), []).append(column)
+    found = []
+    for columns in groups.values():
+        on = columns[0] > 0
+        block = np.array([log(column[on]) for column in columns])
+        block = block - block.mean(axis=1, keepdims=True) if centre else block
+        found.append(rank(block, tol=1e-9) + (full if on.all() else rest))
+    return join(found)
+
+
+def rank_by_elimination(A, tol):
+    """Another right answer: how many rows Gram and Schmidt keep."""
+    kept = []
+    for row in A:
+        row = row - sum((row @ q) * q for q in kept)
+        if np.linalg.norm(row) > tol:
+            kept.append(row / np.linalg.norm(row))
+    return len(kept)
+
+
+def one_block(P):
+    """All contexts as one group, with a small number for zeros."""
+    block = np.log(np.maximum(P, 1e-9))
+    return np.linalg.matrix_rank(block - block.mean(axis=0)) + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (dimensions, "Right"),
+        (lambda P: dimensions(P, rank=rank_by_elimination), "Right"),
+        (lambda P: dimensions(P, centre=False), "centre each column"),
+        (lambda P: dimensions(P, rest=0), "a face needs a direction"),
+        (lambda P: dimensions(P, full=1), "no face to find"),
+        (lambda P: dimensions(P, log=lambda p: p), "the rank of P itself"),
+        (lambda P: dimensions(P, join=sum), "the largest number"),
+        (one_block, "entries are wrong"),
+        (lambda P: "three", "expected numbers"),
+    ],
+)
+def test_frequency_dimensions_checker(answer, message, capsys):
+    right, text = verdict(exercises.few_dimensions.frequency_dimensions, answer, capsys)
+    assert right == (message == "Right") and message in text

@@ -119,3 +119,41 @@ def least_in_words(excess, N, A):
 def test_least_norm_checker(answer, message, capsys):
     right, text = verdict(exercises.gradient_descent.least_norm, answer, capsys)
     assert right == (message == "Right") and message in text
+
+
+def by_svd(G):
+    U, _, Vt = np.linalg.svd(G, full_matrices=False)
+    return U @ Vt
+
+
+def by_products(G, steps=30, scale=np.linalg.norm, half=2):
+    X = G / scale(G)
+    for _ in range(steps):
+        X = (3 * X - X @ X.T @ X) / half
+    return X
+
+
+def by_eigenvalues(G):
+    """G (G'G)^(-1/2)."""
+    values, R = np.linalg.eigh(G.T @ G)
+    return G @ (R / np.sqrt(values)) @ R.T
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (by_svd, "Right"),
+        (by_products, "Right"),
+        (by_eigenvalues, "Right"),
+        (lambda G: by_products(G, scale=lambda G: 1), "first divide G"),
+        (lambda G: by_products(G, steps=5), "five steps are too few"),
+        (lambda G: by_products(G, steps=0), "only scaled"),
+        (lambda G: G / np.linalg.norm(G, 2), "largest singular value"),
+        (lambda G: 2 * by_svd(G), "divide by two"),
+        (np.sign, "entrywise sign"),
+        (lambda G: by_svd(G).T, "transposed"),
+    ],
+)
+def test_polar_factor_checker(answer, message, capsys):
+    right, text = verdict(exercises.gradient_descent.polar_factor, answer, capsys)
+    assert right == (message == "Right") and message in text

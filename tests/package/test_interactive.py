@@ -298,3 +298,16 @@ def test_static_figures_have_no_fixed_ink():
     assert "var(--ntp-word" in drawn and "var(--ntp-ink" in drawn
     assert "<text" in drawn and "ridge" in drawn
     assert "transparent" not in svg and "white" not in drawn
+
+
+def test_what_is_read_in_a_picture_keeps_its_digits():
+    """Coordinates are shortened, labels are not. Mutation: all numbers shortened."""
+    svg = style.adapt_svg('<svg a="b"><path d="M 1.23456 2"/><text x="3.4567">0.025</text></svg>')
+    assert ">0.025<" in svg
+    assert 'd="M 1.23 2"' in svg and 'x="3.46"' in svg
+
+
+def test_pairs_whose_lengths_stand_still():
+    """Cosines move along the slider, lengths do not. Mutation: both joined without broadcasting."""
+    panel = live.Pairs(title="t", lengths=[[1.0, 2.0]], cosines=[[0.1], [0.9]], names=[("a", "b")])
+    assert panel.data((2,))["frames"] == [[1, 2, 0.1], [1, 2, 0.9]]
