@@ -146,6 +146,20 @@ function offerToOpenAll() {
     chooseFolds(!all.checked);
   });
 }
+// Who opens the answer to a prediction sees what its cells show, too.
+document.addEventListener(
+  "toggle",
+  (event) => {
+    const answer = event.target;
+    if (!answer.matches?.(".predict details.ntp-answer") || !answer.open) return;
+    const answers = [...document.querySelectorAll("details.ntp-answer")];
+    for (const next of answers.slice(answers.indexOf(answer) + 1)) {
+      if (next.closest(".predict")) break;
+      next.open = true;
+    }
+  },
+  true,
+);
 // On paper nothing can be opened: everything is.
 let closedBeforePrint = [];
 window.addEventListener("beforeprint", () => {

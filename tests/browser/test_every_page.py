@@ -137,6 +137,19 @@ def test_choices_are_remembered_on_the_next_page(browser, served):
     context.close()
 
 
+def test_an_answer_opens_what_its_cells_show(visit):
+    """The fold below the prediction, and not those of the next prediction."""
+    page = visit("entropy_floor").page
+    folds = "[...document.querySelectorAll('details.ntp-answer')]"
+    before = page.evaluate(f"{folds}.map(fold => !!fold.closest('.predict'))")
+    assert before[:2] == [True, False], "an answer, and the output of a cell"
+    page.evaluate(f"{folds}[0].open = true")
+    page.wait_for_timeout(100)
+    opened = page.evaluate(f"{folds}.map(fold => fold.open)")
+    following = before.index(True, 1) if True in before[1:] else len(before)
+    assert opened == [k < following for k in range(len(before))]
+
+
 def test_paper_shows_everything(visit):
     page = visit(CHAPTERS[0]).page
     folded = "document.querySelectorAll('.bd-article details:not([open])').length"

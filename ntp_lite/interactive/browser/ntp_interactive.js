@@ -1389,7 +1389,7 @@
   function countsSentence({ n, V, m, floor, contexts }) {
     if (!n) return "Write a few words more: there must be one that follows a context.";
     const open = contexts.filter(([, { next }]) => next.size > 1).length;
-    return `${n} positions, ${V} different words, ${m} different contexts, of which ${open} ${open === 1 ? "has" : "have"} more than one next word. No model's loss on this text is below ${nats(floor)}.`;
+    return `${n} positions, ${V} different words, ${m} different contexts, of which ${open} ${open === 1 ? "has" : "have"} more than one next word. No model that sees such contexts has a loss below ${nats(floor)} on this text.`;
   }
 
   function countsTable({ words, contexts }, matrix) {
