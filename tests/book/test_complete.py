@@ -62,6 +62,9 @@ def missing(source, notebook):
     page = jupytext.reads(source, fmt="md:myst")
     texts = [cell.source for cell in page.cells if cell.cell_type == "markdown"]
     prose = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    # A folded cell carries the title of its fold.
+    code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
+    prose += "\n\n".join(["", *re.findall(r"(?m)^# @title (.*)$", code)])
     for pattern in NOTEBOOK_ONLY:
         prose = re.sub(pattern, " ", prose)
     held = f" {words(prose)} "

@@ -39,28 +39,35 @@ def test_nothing_is_wrong_on_a_phone(visit, name):
     assert not shown.problems
 
 
+def shown_and_heard(page, k, slider):
+    """The drawing of a figure, and what is read aloud: its slider's value and its sentence."""
+    drawing, sentence = state(page, f"figure-{k}")
+    return drawing, f"{slider.get_attribute('aria-valuetext')} {sentence}"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_figures_move_by_keyboard_and_by_mouse(visit, name):
-    """Another picture, another sentence."""
+    """Another picture, another text. (Who turns a solid hears its angle; the sentence stays.)"""
     shown = visit(name)
     page = shown.page
     page.evaluate(OPEN_EVERYTHING)
     for k in range(page.locator(".ntp-interactive").count()):
         sliders = page.locator(f"#figure-{k} .ntp-controls input[type=range]")
-        before = state(page, f"figure-{k}")
         if sliders.count():
             slider = sliders.first
+            before = shown_and_heard(page, k, slider)
             slider.focus()
             last = slider.evaluate("node => node.value === node.max")
             page.keyboard.press("ArrowLeft" if last else "ArrowRight")
-            moved = state(page, f"figure-{k}")
+            moved = shown_and_heard(page, k, slider)
             assert_all_changed(before, moved)
             slider.scroll_into_view_if_needed()
             box = slider.bounding_box()
             at = 0.1 if slider.evaluate("node => node.value > node.max / 2") else 0.9
             page.mouse.click(box["x"] + at * box["width"], box["y"] + box["height"] / 2)
-            assert_all_changed(moved, state(page, f"figure-{k}"))
+            assert_all_changed(moved, shown_and_heard(page, k, slider))
         elif page.locator(f"#figure-{k} textarea").count():
+            before = state(page, f"figure-{k}")
             page.locator(f"#figure-{k} textarea").fill("a cat sat . a dog sat .")
             assert_all_changed(before, state(page, f"figure-{k}"))
     assert not shown.problems
