@@ -29,6 +29,8 @@ function markWide() {
   document.querySelectorAll(boxes).forEach((box) => {
     const more = () => box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
     box.classList.toggle("scrolls", more());
+    // What scrolls can be reached by keyboard, also where it was folded when the page was loaded.
+    if (box.matches("pre") && box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     box.onscroll = () => box.classList.toggle("scrolls", more());
   });
 }

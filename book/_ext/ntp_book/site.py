@@ -151,11 +151,15 @@ def load_interactive_figures(
         app.add_js_file(name, loading_method="defer")
 
 
-def name_code_folds(
+def mend_roles_and_names(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Let a folded cell be called what it says; myst-nb gives all of them one name."""
-    body = context.get("body", "")
+    """Let a folded cell be called what it says; myst-nb gives all of them one name.
+
+    Entries of the bibliography stand in a list and get the role that belongs there; docutils gives
+    them one that is deprecated.
+    """
+    body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
     context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
@@ -203,6 +207,6 @@ def setup(app: Sphinx) -> None:
     # After the theme has collected its buttons (its handlers run at 501).
     app.connect("html-page-context", add_buttons, priority=600)
     app.connect("html-page-context", load_interactive_figures)
-    app.connect("html-page-context", name_code_folds)
+    app.connect("html-page-context", mend_roles_and_names)
     app.connect("html-page-context", describe)
     app.connect("build-finished", forget_after_warnings)
