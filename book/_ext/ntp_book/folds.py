@@ -26,7 +26,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import proof_node
 
-from .reading_time import fill_in, minutes_of_fold
+from .reading_time import cell_tags, fill_in, minutes_of_fold
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +81,6 @@ class FoldEndDirective(SphinxDirective):
         node = fold_end()
         self.set_source_info(node)
         return [node]
-
-
-def cell_tags(cell: nodes.Element) -> set[str]:
-    """Return the tags of a code cell, also where an export has set them aside."""
-    metadata = cell.get("cell_metadata", {})
-    return {*metadata.get("tags", ()), *metadata.get("export_tags", ())}
 
 
 def code_cells(tree: nodes.Element) -> Iterator[nodes.container]:

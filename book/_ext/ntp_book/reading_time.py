@@ -83,10 +83,15 @@ def amount(node: nodes.Node, folds: bool, proof: bool = False) -> Amount:
     return total
 
 
+def cell_tags(cell: nodes.Element) -> set[str]:
+    """Return the tags of a code cell, also where an export has set them aside."""
+    metadata = cell.get("cell_metadata", {})
+    return {*metadata.get("tags", ()), *metadata.get("export_tags", ())}
+
+
 def amount_of_cell(cell: nodes.Element) -> Amount:
     """Count the visible lines of a code cell, and the figures that it draws."""
-    metadata = cell.get("cell_metadata", {})
-    tags = {*metadata.get("tags", ()), *metadata.get("export_tags", ())}
+    tags = cell_tags(cell)
     if tags & UNCOUNTED:
         return Amount()
     source = next(cell.findall(nodes.literal_block)).astext()

@@ -12,8 +12,9 @@ from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.builders import Builder
 
-from ..folds import cell_tags, code_cells
+from ..folds import code_cells
 from ..folds import fold as fold_node
+from ..reading_time import cell_tags
 from .markdown import BlockWriter, folded, html_text
 
 HIDDEN_INPUT = {"hide-input", "hide-cell", "remove-input", "remove-cell", "checks"}
