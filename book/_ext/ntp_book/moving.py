@@ -7,8 +7,8 @@ A figure of `ntp_lite.interactive` is HTML of its own, caption included. Its cel
         name: fig-soft-labels-text
 
 and myst-nb wraps it into a figure node. Here the caption is taken out of the HTML and put below
-that node, where Sphinx writes "Figure 1.2" before it. In an export, which executes nothing, the cell
-has no output to take it from; without any caption Sphinx would not number the figure.
+that node, where Sphinx writes "Figure 1.2" before it. An export executes nothing: there the cell
+has no output to take a caption from, and without any Sphinx would not number the figure.
 """
 
 from __future__ import annotations
