@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,18 @@ import pretrained_training as training
 import torch
 from harness import RESULTS, fail_unless, machine
 from numpy.typing import NDArray
-from pretrained_model import Pretrained, frequent, load, read
+from pretrained_model import FOLDER, Pretrained, frequent, load, read
 
 import ntp_lite as ntp
 
 STORED = Path(__file__).parent / "pretrained_runs"
+CACHE = FOLDER.parent / "cache"  # git ignores it
 LENGTHS = {"primer": (3, 4, 5), "tales": (2, 3, 4)}
 MAIN = {"primer": 4, "tales": 3}
 LEAST = {"primer": 5, "tales": 6}
-STARTS = {"no start token": None, "start token": 1}  # 1 is the tokenizer's own, <|im_start|>
+STARTS = {"plain": None, "start": 1}  # 1 is the tokenizer's own start token, <|im_start|>
 SHOWN = 12  # contexts in the map of cosines
-FUTURES = 24
+FUTURES, HISTORIES = 10, 120
 
 
 class Reader:
@@ -69,13 +71,22 @@ class Reader:
 
 
 @torch.no_grad()
-def layers_of(model: Pretrained, contexts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The last position after every layer, (layers + 1, d, m)."""
+def layers_of(
+    model: Pretrained, contexts: NDArray[np.int64], name: str = ""
+) -> NDArray[np.float32]:
+    """The last position after every layer, (layers + 1, d, m); kept on disk under a name."""
+    path = CACHE / f"{name}.npy"
+    if name and path.exists():
+        return np.load(path)
     parts = []
     for part in np.array_split(contexts, max(1, len(contexts) // 60)):
         states = model.states(part)
         parts.append(torch.stack([state[:, -1].T for state in states]).numpy())
-    return np.concatenate(parts, axis=2)
+    found = np.concatenate(parts, axis=2)
+    if name:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        np.save(path, found)
+    return found
 
 
 def check_logits(reader: Reader) -> float:
@@ -94,13 +105,14 @@ def check_logits(reader: Reader) -> float:
 
 
 def one_condition(
-    reader: Reader, text: str, length: int, start: str, is_random: bool = False
+    reader: Reader, text: str, length: int, start: str = "plain", is_random: bool = False
 ) -> dict[str, Any]:
     """Everything about one text, context length and start, at the last layer and per layer."""
     labels = reader.labels(text, length)
     lm = reader.random_lm if is_random else reader.lm
     model = reader.model(text, STARTS[start], lm)
-    states = layers_of(model, labels.contexts).astype(float)
+    name = f"{text}_{length}_{'born' if is_random else start}"
+    states = layers_of(model, labels.contexts, name).astype(float)
     H = states[-1]
     W = model.W.detach().double().numpy()
     L = W @ H
@@ -118,7 +130,7 @@ def one_condition(
         "effective rank of H": ntp.effective_rank(measure.centred(H)),
         "effective rank of L": ntp.effective_rank(measure.centred(L)),
     }
-    if start == "no start token" and not is_random:
+    if start == "plain" and not is_random:
         found["mean cosine before centring"] = measure.not_centred(H, labels)
         found["centred otherwise"] = {
             name: measure.mean_by_kind(X, labels)
@@ -128,20 +140,21 @@ def one_condition(
     return found
 
 
-def conditions(text: str) -> Callable[[Reader], dict[str, Any]]:
-    """All context lengths and starts of one text, and the same model as it is born."""
-
-    def measured(reader: Reader) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for length in LENGTHS[text]:
-            for start in STARTS:
-                print(text, length, start, flush=True)
-                found[f"{length}, {start}"] = one_condition(reader, text, length, start)
-        main = MAIN[text]
-        found["born"] = one_condition(reader, text, main, "no start token", is_random=True)
-        return found
-
-    return measured
+def conditions() -> dict[str, Callable[[Reader], dict[str, Any]]]:
+    """All texts, context lengths and starts, and the same model as it is born; the main ones first."""
+    parts: dict[str, Callable[[Reader], dict[str, Any]]] = {}
+    for text, main in MAIN.items():
+        parts[f"{text}_{main}_plain"] = partial(one_condition, text=text, length=main)
+        parts[f"{text}_{main}_born"] = partial(
+            one_condition, text=text, length=main, is_random=True
+        )
+        parts[f"{text}_{main}_start"] = partial(
+            one_condition, text=text, length=main, start="start"
+        )
+    for text, lengths in LENGTHS.items():
+        for length in lengths:
+            parts[f"{text}_{length}_plain"] = partial(one_condition, text=text, length=length)
+    return parts
 
 
 def explanations(reader: Reader) -> dict[str, Any]:
@@ -152,13 +165,14 @@ def explanations(reader: Reader) -> dict[str, Any]:
         model = reader.model(text)
         vectors = reader.lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
         others = measure.explanations(labels, reader.text[text][1], vectors)
-        H = layers_of(model, labels.contexts)[-1].astype(float)
+        H = layers_of(model, labels.contexts, f"{text}_{length}_plain")[-1].astype(float)
         found[text] = measure.explained(H, labels, others)
     labels = reader.labels("tales", MAIN["tales"])
     names = reader.tokenizer.convert_ids_to_tokens(reader.text["tales"][0].tolist())
     whole = np.array([name[0] == "Ġ" or not name[0].isalpha() for name in names])
     kept = labels.select(whole[labels.contexts].all(axis=1))
-    H = layers_of(reader.model("tales"), kept.contexts)[-1].astype(float)
+    of_all = layers_of(reader.model("tales"), labels.contexts, "tales_3_plain")
+    H = of_all[-1][:, whole[labels.contexts].all(axis=1)].astype(float)
     found["tales, whole words alone"] = measure.by_kind(H, kept) | {"m": kept.m}
     return found
 
@@ -166,7 +180,7 @@ def explanations(reader: Reader) -> dict[str, Any]:
 def history(reader: Reader) -> dict[str, Any]:
     """Contexts where they stand, with the text before them: the mean over their occurrences."""
     tokens, numbers = reader.text["primer"]
-    length, block, before = MAIN["primer"], 256, 128
+    length, block, before = MAIN["primer"], 192, 64
     labels = reader.labels("primer", length)
     column = {tuple(context): j for j, context in enumerate(labels.contexts.tolist())}
     sums, times = np.zeros((labels.m, reader.model("primer").W.shape[1])), np.zeros(labels.m)
@@ -195,7 +209,7 @@ def spectrum(reader: Reader) -> dict[str, Any]:
     """Singular values of the logits of `tales`, of more words and contexts than dimensions."""
     labels = reader.labels("tales", MAIN["tales"])
     model = reader.model("tales")
-    H = layers_of(model, labels.contexts)[-1]
+    H = layers_of(model, labels.contexts, "tales_3_plain")[-1]
     L = (model.W.detach().numpy() @ H).astype(float)
     centred = L - L.mean(axis=0)
     values = np.linalg.svd(centred, compute_uv=False)
@@ -217,7 +231,7 @@ def supports(reader: Reader) -> dict[str, Any]:
     """Effective supports on `primer`: of all words of the model, and of the words seen."""
     labels = reader.labels("primer", MAIN["primer"])
     model = reader.model("primer")
-    H = layers_of(model, labels.contexts)[-1]
+    H = layers_of(model, labels.contexts, "primer_4_plain")[-1]
     with torch.no_grad():
         everything = reader.lm.get_output_embeddings().weight.numpy() @ H
     exponents = np.exp(everything - everything.max(axis=0))
@@ -251,7 +265,8 @@ def supports(reader: Reader) -> dict[str, Any]:
 def shown_contexts(reader: Reader) -> dict[str, Any]:
     """The map of cosines layer by layer, and neighbours of contexts in their own words."""
     labels = reader.labels("primer", MAIN["primer"])
-    states = layers_of(reader.model("primer"), labels.contexts).astype(float)
+    model = reader.model("primer")
+    states = layers_of(model, labels.contexts, "primer_4_plain").astype(float)
     names = [reader.spell("primer", context) for context in labels.contexts]
     next_words = [
         [reader.spell("primer", [z]) for z in np.flatnonzero(column)]
@@ -313,7 +328,7 @@ def futures(reader: Reader) -> dict[str, Any]:
         np.stack([numbers[:-1], numbers[1:]], axis=1), axis=0, return_counts=True
     )
     chosen = pairs[np.argsort(-counts, kind="stable")[:FUTURES]]
-    order = np.argsort(-labels.pi, kind="stable")[:240]
+    order = np.argsort(-labels.pi, kind="stable")[:HISTORIES]
     contexts = labels.contexts[np.sort(order)]
     found: dict[str, Any] = {
         "histories": len(contexts),
@@ -360,7 +375,7 @@ def ranks_of(now: NDArray[Any], later: list[NDArray[Any]], seed: int = 0) -> dic
             "90%": measure.rank_for(v, 0.9),
             "99%": measure.rank_for(v, 0.99),
             "effective rank": float(np.exp(-np.sum((p := v / v.sum()) * np.log(p + 1e-300)))),
-            "singular values": measure.first_of(v / v[0], 240),
+            "singular values": measure.first_of(v / v[0], HISTORIES),
         }
         for name, v in values.items()
     }
@@ -374,7 +389,7 @@ def futures_of_decoder(chosen: NDArray[Any]) -> dict[str, Any]:
     decoder = ntp.Transformer(ntp.TransformerConfig(**sizes))
     config = ntp.TrainConfig(**(training.SMALL | {"evaluate": (0, 400)}))
     result = ntp.fit(decoder, labels6, config)
-    order = np.sort(np.argsort(-labels.pi, kind="stable")[:240])
+    order = np.sort(np.argsort(-labels.pi, kind="stable")[:HISTORIES])
     contexts = labels.contexts[order]
     W = decoder.W.detach().numpy()
     with torch.no_grad():
@@ -388,11 +403,10 @@ def futures_of_decoder(chosen: NDArray[Any]) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[Reader], dict[str, Any]]] = {
     "shown": shown_contexts,
-    "primer": conditions("primer"),
     "supports": supports,
     "spectrum": spectrum,
-    "tales": conditions("tales"),
     "explanations": explanations,
+    **conditions(),
     "futures": futures,
     "history": history,
 }

@@ -217,7 +217,7 @@ def explained(
     controls = (controls - controls.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
     i, j = pairs[0][chosen], pairs[1][chosen]
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(count, np.full(count, 1 / count), size=100)
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=40)
     found: dict[str, Any] = {"pairs": int(chosen.sum())}
     for name, target in targets.items():
         for label, columns in (("alone", target[:, None]), ("beside all others",

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from harness import machine
 from numpy.typing import NDArray
-from pretrained_model import FOLDER, LastLayers, Pretrained, frequent, load, read
+from pretrained_model import FOLDER, LastLayer, Pretrained, frequent, load, read
 
 import ntp_lite as ntp
 
@@ -25,9 +25,9 @@ CHECKPOINTS = FOLDER.parent / "checkpoints"  # git ignores them
 CONTEXT_LENGTH, LEAST = 4, 5
 BATCH = 117  # a quarter of the contexts
 ADAM = {"ridge": 0.0, "optimizer": "adamw", "schedule": "cosine", "tol": None, "device": "cpu"}
-FULL = ADAM | {"lr": 1e-3, "steps": 160, "evaluate": (0, 1, 2, 5, 10, 20, 40, 80, 160)}
-BATCHES = ADAM | {"lr": 1e-3, "steps": 400, "batch_size": BATCH}
-BATCHES["evaluate"] = (0, 2, 5, 10, 20, 50, 100, 200, 400)
+FULL = ADAM | {"lr": 1e-3, "steps": 300, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200, 300)}
+BATCHES = ADAM | {"lr": 1e-3, "steps": 600, "batch_size": BATCH}
+BATCHES["evaluate"] = (0, 2, 5, 10, 20, 50, 100, 200, 400, 600)
 SMALL = ADAM | {"lr": 1e-2, "steps": 400, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)}
 # Name -> start, training, seed. A full batch without dropout has no randomness but its start.
 RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -37,11 +37,10 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "free_seed1": ("free vectors", SMALL, 1),
     "pretrained_batches_seed0": ("pretrained", BATCHES, 0),
     "pretrained_batches_seed1": ("pretrained", BATCHES, 1),
-    "random_batches_seed0": ("random last layers", BATCHES, 0),
-    "random_batches_seed1": ("random last layers", BATCHES, 1),
+    "random_batches_seed0": ("random last layer", BATCHES, 0),
+    "random_batches_seed1": ("random last layer", BATCHES, 1),
     "pretrained_full": ("pretrained", FULL, 0),
 }
-LAYERS = 2  # of 30; all of them would take hours on two cores
 NEURAL_COLLAPSE = ("nc1", "cdnv", "self_duality", "agreement")
 METRICS = (
     "in_support_error", "cosine_mm", "cosine_proxy", "operator_norm", "alignment", "collapse",
@@ -107,18 +106,15 @@ def build(start: str, seed: int, labels: ntp.SoftLabels, model: Pretrained) -> A
         return ntp.Transformer(ntp.TransformerConfig(**sizes, seed=seed))
     if start == "free vectors":
         return ntp.UFM(labels.V, labels.m, d=64, seed=seed)
-    last = LastLayers(model, labels.contexts, LAYERS)
-    if start == "random last layers":
+    last = LastLayer(model, labels.contexts)
+    if start == "random last layer":
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            for layer in last.layers:
-                for parameter in layer.parameters():
-                    if parameter.ndim == 2:  # the spread that such a model is born with
-                        torch.nn.init.normal_(parameter, std=0.02)
-                    else:
-                        torch.nn.init.ones_(parameter)
-            torch.nn.init.ones_(last.norm.weight)
-            torch.nn.init.normal_(last.W, std=0.02)
+            for parameter in last.parameters():
+                if parameter.ndim == 2:  # the spread that such a model is born with
+                    torch.nn.init.normal_(parameter, std=0.02)
+                else:
+                    torch.nn.init.ones_(parameter)
     return last
 
 
@@ -148,7 +144,7 @@ def run(name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]) -> dict[str,
         "start": start,
         "training": options,
         "seed": seed,
-        "layers trained": LAYERS if isinstance(model, LastLayers) else "all",
+        "trained": "last of 30 layers, last norm, W" if isinstance(model, LastLayer) else "all",
         "parameters trained": trained,
         "labels": repr(labels),
         "machine": machine(),
@@ -158,6 +154,27 @@ def run(name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]) -> dict[str,
         "status": result.status.name,
         "history": result.history,
     }
+
+
+def path_at_loss_of(
+    name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The point of the regularisation path with the excess loss with which a run ended."""
+    trained = CHECKPOINTS / f"{name}.npz"
+    if not trained.exists():
+        return None
+    with np.load(trained) as factors:
+        L = factors["W"] @ factors["H"]
+    found = ntp.norm_efficiency(L, labels, tol=1e-2)
+    point = ntp.solve_ridge(labels, found.ridge, 1e-3, found.path[-1] if found.path else None)
+    W, H, _ = ntp.word_context_factors(point.L)
+    history: dict[str, list[float]] = {
+        "step": [0],
+        "excess_loss": [float(ntp.excess_loss(point.L, labels))],
+    }
+    for measure, function in metrics.items():
+        history[measure] = [float(function(point.L, W, H))]
+    return {"name": f"path at the loss of {name}", "ridge": found.ridge, "history": history}
 
 
 def labels_of_primer(length: int = CONTEXT_LENGTH, least: int = LEAST) -> ntp.SoftLabels:
@@ -180,7 +197,7 @@ def main(names: list[str]) -> None:
     """Run what is not stored yet."""
     STORED.mkdir(exist_ok=True)
     missing = [name for name in names or RUNS if not (STORED / f"{name}.json").exists()]
-    if not missing:
+    if not missing and len(list(STORED.glob("path_*.json"))) == 2:
         return
     labels = labels_of_primer()
     metrics = all_metrics(labels, max_margin(labels))
@@ -190,3 +207,8 @@ def main(names: list[str]) -> None:
         if stored["status"] == "INTERRUPTED":
             return
         (STORED / f"{name}.json").write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
+    for name in ("pretrained_batches_seed0", "decoder_seed0"):
+        path = STORED / f"path_{name}.json"
+        point = None if path.exists() else path_at_loss_of(name, labels, metrics)
+        if point:
+            path.write_text(json.dumps(point, indent=1) + "\n", "utf-8")
