@@ -25,9 +25,9 @@ CHECKPOINTS = FOLDER.parent / "checkpoints"  # git ignores them
 CONTEXT_LENGTH, LEAST = 4, 5
 BATCH = 117  # a quarter of the contexts
 ADAM = {"ridge": 0.0, "optimizer": "adamw", "schedule": "cosine", "tol": None, "device": "cpu"}
-FULL = ADAM | {"lr": 1e-3, "steps": 300, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200, 300)}
-BATCHES = ADAM | {"lr": 1e-3, "steps": 600, "batch_size": BATCH}
-BATCHES["evaluate"] = (0, 2, 5, 10, 20, 50, 100, 200, 400, 600)
+FULL = ADAM | {"lr": 1e-3, "steps": 200, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200)}
+BATCHES = ADAM | {"lr": 1e-3, "steps": 400, "batch_size": BATCH}
+BATCHES["evaluate"] = (0, 2, 5, 10, 20, 50, 100, 200, 400)
 SMALL = ADAM | {"lr": 1e-2, "steps": 400, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)}
 # Name -> start, training, seed. A full batch without dropout has no randomness but its start.
 RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -80,9 +80,7 @@ def all_metrics(labels: ntp.SoftLabels, L_mm: NDArray[np.float64]) -> dict[str, 
     metrics: dict[str, Any] = dict(ntp.standard_metrics(labels, *METRICS, L_mm=L_mm))
     several, kinds = kinds_of_pairs(labels)
     for kind, chosen in kinds.items():
-        metrics[kind] = lambda L, W, H, chosen=chosen: (
-            cosines_of_pairs(H, several)[chosen].mean()
-        )
+        metrics[kind] = lambda L, W, H, chosen=chosen: cosines_of_pairs(H, several)[chosen].mean()
     last = labels.contexts[:, -1]
     for k, several_tokens in (("k=1", False), ("k>=2", True)):
         for dealt, groups in (("among all", None), ("same last", last)):
@@ -126,7 +124,7 @@ def run(name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]) -> dict[str,
     checkpoint = CHECKPOINTS / f"{name}.safetensors"
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     config = ntp.TrainConfig(
-        **options, seed=seed, checkpoint=str(checkpoint), checkpoint_every=10, overwrite=True
+        **options, seed=seed, checkpoint=str(checkpoint), checkpoint_every=100, overwrite=True
     )
     before = time.process_time()
     if checkpoint.exists():
