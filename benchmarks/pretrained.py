@@ -37,6 +37,7 @@ LEAST = {"primer": 5, "tales": 6}
 STARTS = {"plain": None, "start": 1}  # 1 is the tokenizer's own start token, <|im_start|>
 SHOWN = 12  # contexts in the map of cosines
 EVERY_THIRD = range(3, 31, 3)  # of the 30 layers
+LATE = 27  # the layer after which next words count most
 FUTURES, HISTORIES = 10, 120
 READ_WITH_HISTORY = 5000  # tokens of the text
 
@@ -165,22 +166,32 @@ def conditions() -> dict[str, Callable[[Reader], dict[str, Any]]]:
 
 
 def explanations(reader: Reader) -> dict[str, Any]:
-    """What else could make contexts alike, on both texts."""
-    found = {}
+    """What shared next words add beside all else that could make contexts alike, on both texts."""
+    found: dict[str, Any] = {}
     for text, length in MAIN.items():
         labels = reader.labels(text, length)
-        model = reader.model(text)
-        vectors = reader.lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
-        others = measure.explanations(labels, reader.text[text][1], vectors)
-        H = layers_of(model, labels.contexts, f"{text}_{length}_plain")[-1].astype(float)
-        found[text] = measure.explained(H, labels, others)
+        for weights, lm in (("plain", reader.lm), ("born", reader.random_lm)):
+            model = reader.model(text, lm=lm)
+            vectors = lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
+            others = measure.explanations(labels, reader.text[text][1], vectors)
+            states = layers_of(model, labels.contexts, f"{text}_{length}_{weights}")
+            for layer in (LATE, 30) if weights == "plain" else (30,):
+                draws = 40 if text == "primer" else 20
+                name = f"{text}, {weights}, layer {layer}"
+                print(name, flush=True)
+                found[name] = measure.explained(states[layer].astype(float), labels, others, draws)
     labels = reader.labels("tales", MAIN["tales"])
     names = reader.tokenizer.convert_ids_to_tokens(reader.text["tales"][0].tolist())
     whole = np.array([name[0] == "Ġ" or not name[0].isalpha() for name in names])
-    kept = labels.select(whole[labels.contexts].all(axis=1))
+    only_whole = whole[labels.contexts].all(axis=1)
+    kept = labels.select(only_whole)
     of_all = layers_of(reader.model("tales"), labels.contexts, "tales_3_plain")
-    H = of_all[-1][:, whole[labels.contexts].all(axis=1)].astype(float)
-    found["tales, whole words alone"] = measure.by_kind(H, kept) | {"m": kept.m}
+    H = of_all[-1][:, only_whole].astype(float)
+    found["tales, whole words alone"] = {
+        "m": kept.m,
+        "kinds": measure.by_kind(H, kept),
+        "dealt within last token": measure.shuffled(H, kept, within_last=True),
+    }
     return found
 
 

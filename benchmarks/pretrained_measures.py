@@ -36,7 +36,7 @@ def square(pairs: NDArray[Any], count: int) -> Array:
 
 def interval(values: NDArray[Any]) -> list[float]:
     """The middle 95 per cent."""
-    return [float(np.quantile(values, q)) for q in (0.025, 0.975)]
+    return [float(np.nanquantile(values, q)) for q in (0.025, 0.975)]
 
 
 def by_kind(H: Array, labels: ntp.SoftLabels, seed: int = 0) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def shuffled(
         shared = overlap[np.ix_(order, order)][upper]
         return [
             float(cosines[same & ~same_last].mean()),
-            float(cosines[same & same_last].mean() - cosines[~same & same_last].mean()),
+            lead(cosines[same & same_last], cosines[~same & same_last]),
             correlation(cosines[~same_last], shared[~same_last]),
             correlation(cosines[same_last], shared[same_last]),
         ]
@@ -141,14 +141,19 @@ def shuffled(
         **{
             name: {
                 "observed": observed[i],
-                "dealt": float(table[:, i].mean()),
+                "dealt": float(np.nanmean(table[:, i])),
                 "dealt, interval": interval(table[:, i]),
-                "dealt, largest": float(table[:, i].max()),
+                "dealt, largest": float(np.nanmax(table[:, i])),
                 "p_value": float((1 + as_large[i]) / (1 + shuffles)),
             }
             for i, name in enumerate(names)
         },
     }
+
+
+def lead(first: Array, second: Array) -> float:
+    """Difference of the means; NaN where a deal leaves no pair of the first kind."""
+    return float(first.mean() - second.mean()) if len(first) else float("nan")
 
 
 def correlation(x: Array, y: Array) -> float:
@@ -221,7 +226,7 @@ def explanations(
 
 
 def explained(
-    H: Array, labels: ntp.SoftLabels, others: dict[str, Array], seed: int = 0
+    H: Array, labels: ntp.SoftLabels, others: dict[str, Array], resamples: int = 40, seed: int = 0
 ) -> dict[str, Any]:
     """What shared next tokens add to the cosine, beside everything in `others`.
 
@@ -236,7 +241,7 @@ def explained(
     same_last = np.equal.outer(last, last)[pairs]
     cosines, overlap = cosines_of_pairs(H, several), overlaps(labels, several)[pairs]
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(count, np.full(count, 1 / count), size=40)
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     found: dict[str, Any] = {}
     for name, chosen in (("other last", ~same_last), ("same last", same_last)):
         i, j = pairs[0][chosen], pairs[1][chosen]
