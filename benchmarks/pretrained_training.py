@@ -40,6 +40,9 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "random_batches_seed0": ("random last layer", BATCHES, 0),
     "random_batches_seed1": ("random last layer", BATCHES, 1),
     "pretrained_full": ("pretrained", FULL, 0),
+    "free_from_pretrained": ("free vectors from the pretrained ones", BATCHES, 0),
+    "free_large_seed0": ("free vectors as long as the pretrained ones", BATCHES, 0),
+    "free_large_seed1": ("free vectors as long as the pretrained ones", BATCHES, 1),
 }
 NEURAL_COLLAPSE = ("nc1", "cdnv", "self_duality", "agreement")
 METRICS = (
@@ -104,6 +107,8 @@ def build(start: str, seed: int, labels: ntp.SoftLabels, model: Pretrained) -> A
         return ntp.Transformer(ntp.TransformerConfig(**sizes, seed=seed))
     if start == "free vectors":
         return ntp.UFM(labels.V, labels.m, d=64, seed=seed)
+    if start.startswith("free vectors "):
+        return free_vectors_like(model, labels, seed, own_directions="from" in start)
     last = LastLayer(model, labels.contexts)
     if start == "random last layer":
         with torch.random.fork_rng():
@@ -114,6 +119,19 @@ def build(start: str, seed: int, labels: ntp.SoftLabels, model: Pretrained) -> A
                 else:
                     torch.nn.init.ones_(parameter)
     return last
+
+
+def free_vectors_like(
+    model: Pretrained, labels: ntp.SoftLabels, seed: int, own_directions: bool
+) -> ntp.UFM:
+    """Free vectors that start at the pretrained W and H, or at random ones of the same lengths."""
+    with torch.no_grad():
+        W, H = model.W, model.embeddings(labels.contexts)
+        free = ntp.UFM(labels.V, labels.m, W.shape[1], seed=seed, dtype=torch.float32)
+        for own, start in ((free.W, W), (free.H, H)):
+            scale = start.norm() / own.norm()
+            own.copy_(start if own_directions else own * scale)
+    return free
 
 
 def run(name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]) -> dict[str, Any]:
