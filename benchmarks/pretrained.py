@@ -476,6 +476,7 @@ def ends(reader: Reader) -> dict[str, Any]:
 
 COLUMNS = {
     "excess loss": "excess_loss",
+    "same support, other last": "same support, other last",
     "in-support error": "in_support_error",
     "cosine to L_mm": "cosine_mm",
     "cosine to proxy": "cosine_proxy",
@@ -503,6 +504,9 @@ ROWS = {
     "decoder from scratch, seed 1": ("decoder_seed1", -1),
     "free vectors, seed 0": ("free_seed0", -1),
     "free vectors, seed 1": ("free_seed1", -1),
+    "free vectors from the pretrained ones": ("free_from_pretrained", -1),
+    "free vectors as long as those, seed 0": ("free_large_seed0", -1),
+    "free vectors as long as those, seed 1": ("free_large_seed1", -1),
     "path at the pretrained model's loss": ("path_pretrained_batches_seed0", -1),
     "path at the decoder's loss": ("path_decoder_seed0", -1),
 }
