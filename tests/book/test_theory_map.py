@@ -1,5 +1,7 @@
 """The theory map names every theorem's tests, and refuses a map that is wrong."""
 
+import re
+
 import pytest
 from ntp_book import theory_map
 from ntp_book.numbering import read_chapters
@@ -7,7 +9,7 @@ from small_book import ROOT
 
 CHAPTER = """# A chapter
 
-:::{prf:theorem} A claim [P, Theorem 1]
+:::{prf:theorem} A claim [Zhao et al. 2024, Theorem 1]
 :label: thm-claim
 Text.
 :::
@@ -46,14 +48,20 @@ def test_a_right_map(small_book, ending):
     (small_book / "tests" / "deeper" / "test_one.py").write_text(test)
     assert wrong(small_book) == []
     (statement,) = theory_map.statements(small_book, ["one"])
-    assert statement == ("theorem", "A claim", "P, Theorem 1", "thm-claim", "one")
+    assert statement == ("theorem", "A claim", "Zhao et al. 2024, Theorem 1", "thm-claim", "one")
     assert theory_map.tests(small_book / "tests").by_label["thm-claim"] == [
         ("test_one.py::test_claim", {"cross_entropy"})
     ]
 
 
+def test_sources_are_names_and_not_letters_that_are_matrices_elsewhere():
+    """Mutation seen to fail: "[P, Section 2]" at the head of a theorem."""
+    for statement in theory_map.statements(ROOT, read_chapters(ROOT)):
+        assert not re.search(r"\b[A-Z]\b(?!\.)", statement.source), statement
+
+
 def test_a_statement_without_a_source_claims_nothing(small_book):
-    (small_book / "one.md").write_text(CHAPTER.replace(" [P, Theorem 1]", ""))
+    (small_book / "one.md").write_text(CHAPTER.replace(" [Zhao et al. 2024, Theorem 1]", ""))
     found = theory_map.statements(small_book, ["one"])
     row = theory_map.table("one", found, theory_map.tests(small_book / "tests"))[-1]
     assert row.split(" | ")[1] == "proved here"
