@@ -611,12 +611,30 @@
     };
   }
 
+  // Names with their widths in pixels, shortened where they are wider than the room.
+  function fitted(svg, names, room) {
+    const probe = svg.append("text").attr("class", "row quiet");
+    const widthOf = (text) => probe.text(text).node().getComputedTextLength();
+    const found = names.map((name) => {
+      let text = name;
+      for (let kept = name.length - 1; kept > 0 && widthOf(text) > room; kept -= 1) {
+        text = `${name.slice(0, kept).trimEnd()}…`;
+      }
+      return { text, width: widthOf(text) };
+    });
+    probe.remove();
+    return found;
+  }
+
   // A matrix: red above zero, blue below, nothing at zero, so that it reads on every ground.
   function heatPanel(svg, width, height, data, sizes) {
     const [rows, columns] = [data.rows.length, data.columns.length];
     const named = rows <= 30 && height / rows > 10;
     const longest = (names) => Math.max(...names.map((name) => Math.min(16, name.length)));
-    const left = named ? Math.min(width * 0.34, 10 + 6.4 * longest(data.rows)) : 8;
+    // Names are as wide as the browser draws them: letters differ, so their number says little.
+    const room = width * 0.42 - 13;
+    const rowNames = named ? fitted(svg, data.rows, room) : [];
+    const left = named ? 13 + Math.max(...rowNames.map((name) => name.width)) : 8;
     const cellWidth = (width - left - 8) / columns;
     const titled = columns <= 30 && cellWidth > 9;
     const upright = cellWidth < 16; // slanted names would run into each other
@@ -627,7 +645,7 @@
     const short = (name) => (name.length > 16 ? `${name.slice(0, 15)}…` : name);
     if (named) {
       svg.selectAll("text.row").data(data.rows).join("text").attr("class", "row quiet").attr("x", left - 5)
-        .attr("y", (_, i) => 4 + (i + 0.5) * h).attr("dy", "0.34em").attr("text-anchor", "end").text(short);
+        .attr("y", (_, i) => 4 + (i + 0.5) * h).attr("dy", "0.34em").attr("text-anchor", "end").text((_, i) => rowNames[i].text);
     }
     if (titled) {
       svg.selectAll("text.column").data(data.columns).join("text").attr("class", "column quiet")
