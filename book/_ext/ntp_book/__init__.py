@@ -4,6 +4,7 @@
     addresses    the repository, the published site, a chapter in Colab
     execution    which package a chapter runs, and when it has to run again
     folds        proofs, checks and asides, folded where they stand
+    moving       numbers and captions of the figures that move
     reading_time how many minutes a page takes
     site         theme, buttons, small repairs of what other extensions write
     bibliography author-year labels
@@ -36,6 +37,7 @@ PARTS = (
     "execution",
     "reading_time",
     "folds",
+    "moving",
     "site",
     "bibliography",
     "api",
