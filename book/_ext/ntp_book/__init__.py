@@ -10,6 +10,7 @@
     bibliography author-year labels
     api          the API page, from docstrings
     theory_map   theorem, source, functions, tests
+    measures     counts on the built pages
     export       every chapter as a notebook of plain CommonMark
 
 Hooks into what other packages keep to themselves, because they offer no public way; each depends
