@@ -2,7 +2,7 @@
 # Everything is relative to this folder, so its path may contain spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-browser notebooks check-notebooks lint bench serve assignments grade measures pdf offline links release clean distclean setup
+.PHONY: help book test test-browser notebooks check-notebooks lint bench pretrained serve assignments grade measures pdf offline links release clean distclean setup
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
@@ -92,6 +92,12 @@ bench: $(STAMP)  ## measure against other solvers; fails if a result is wrong
 	@for name in margin path labels; do \
 	  echo "== benchmarks/$$name.py"; $(RUN) benchmarks/$$name.py || exit 1; \
 	done
+
+# The chapter on a pretrained language model works without them, with the measurements that are stored.
+pretrained: $(STAMP)  ## fetch the weights of the pretrained model (93 MB, Apache-2.0)
+	@$(RUN) -c 'import transformers, gguf, accelerate' 2>/dev/null || \
+	  $(RUN) -m pip install -q -c constraints.txt transformers gguf accelerate
+	@$(RUN) benchmarks/pretrained_weights.py
 
 # This machine only: the site of a book that is being written is nobody else's business.
 serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
