@@ -2,7 +2,7 @@
 # Everything is relative to this folder, so its path may contain spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-browser notebooks check-notebooks lint bench serve assignments grade pdf offline links release clean distclean setup
+.PHONY: help book test test-browser notebooks check-notebooks lint bench serve assignments grade slides pdf offline links release clean distclean setup
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
@@ -105,6 +105,10 @@ serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
 	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
 	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html || \
 	  { echo "If port $(PORT) is taken, try make serve PORT=8001." >&2; exit 1; }
+
+slides: $(STAMP)  ## make slides of every chapter from the built site, in _build/slides
+	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
+	@$(WITH_BOOK) -m ntp_book.slides
 
 # These need what `make test-browser` needs: Playwright and the system's Chromium.
 pdf: $(STAMP)  ## print the built site as one PDF, _build/geometry.pdf (needs Chromium)
