@@ -2,7 +2,7 @@
 # Everything is relative to this folder, so its path may contain spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-browser notebooks check-notebooks lint bench pretrained serve assignments grade measures pdf offline links release clean distclean setup
+.PHONY: help book test test-browser notebooks check-notebooks lint bench pretrained serve assignments grade measures slides pdf offline links release clean distclean setup
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
@@ -114,6 +114,10 @@ serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
 
 measures: $(STAMP)  ## count words, figures and code on the pages of the built site
 	@$(WITH_BOOK) -m ntp_book.measures
+
+slides: $(STAMP)  ## make slides of every chapter from the built site, in _build/slides
+	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
+	@$(WITH_BOOK) -m ntp_book.slides
 
 # These need what `make test-browser` needs: Playwright and the system's Chromium.
 pdf: $(STAMP)  ## print the built site as one PDF, _build/geometry.pdf (needs Chromium)
