@@ -6,6 +6,7 @@
     folds        proofs, checks and asides, folded where they stand
     reading_time how many minutes a page takes
     site         theme, buttons, small repairs of what other extensions write
+    front_door   the root of the site, the page for a wrong address, the list of pages
     bibliography author-year labels
     api          the API page, from docstrings
     theory_map   theorem, source, functions, tests
@@ -37,6 +38,7 @@ PARTS = (
     "reading_time",
     "folds",
     "site",
+    "front_door",
     "bibliography",
     "api",
     "theory_map",
