@@ -10,7 +10,7 @@ from ntp_book import reading_time
 from ntp_book.export import builder
 from small_book import build, copy_of_fixture, output
 
-STORY = " ".join(["story"] * 560)  # three minutes, with the rest of the page
+STORY = " ".join(["story"] * 240)  # three minutes, with the rest of the page
 PROOF = " ".join(["proof"] * 140)  # two
 ASIDE = " ".join(["aside"] * 200)  # one
 
@@ -77,7 +77,29 @@ x = 4
 $$ (eq-two-speeds-four)
 :::
 
-After the aside, open.
+After the aside, open. Move {{numref}}`fig-two-speeds-moving`.
+
+```{{code-cell}} ipython3
+---
+tags: [hide-input]
+mystnb:
+  figure:
+    name: fig-two-speeds-moving
+---
+from ntp_lite import interactive as live
+
+live.Frames(
+    alt="A point moves to the right.",
+    says=["It is left.", "It is right."],
+    caption="Is 1 < 2? Move it.",
+    sliders=[live.Slider("step", ["0", "1"])],
+    panels=[
+        live.Points(
+            title="The point", xy=[[[0.0, 0.0]], [[1.0, 0.0]]], names=["p"], role=["word"]
+        )
+    ],
+)
+```
 
 (sec-two-speeds-depth)=
 ## The depth
@@ -171,6 +193,19 @@ def test_what_is_folded(title, article):
     assert FOLDED[title] in fold_called(article, title).get_text()
 
 
+def test_a_figure_that_moves_is_numbered(article, notebook):
+    """Its caption stands once, below it, after its number; text and notebook use that number."""
+    figure = article.find("figure", id="fig-two-speeds-moving")
+    assert figure.find(class_="ntp-interactive").name == "div"
+    assert [c.get_text(" ", strip=True) for c in article.find_all("figcaption")] == [
+        "Figure 3.1 Is 1 < 2? Move it. #"
+    ]
+    assert "Move Figure 3.1." in article.get_text()
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "Move [Figure 3.1]" in text or "Move Figure 3.1." in text
+    assert "# @title Figure 3.1" in text
+
+
 def test_the_rest_is_open(article):
     for fold in article.select("details"):
         fold.decompose()
@@ -238,8 +273,10 @@ def test_mistakes_are_named(mistake, tmp_path, capfd):
 
 
 def test_an_amount_by_hand():
-    """100 words, 7 of a proof, 24 lines, 2 figures: 0.5 + 0.1 + 1 + 1.5 minutes."""
+    """0.5 + 0.1 + 1 + 1.5 minutes, and half a minute for two formulas, 0.75 for a prediction."""
     amount = reading_time.Amount(words=100, proof_words=7, lines=24, figures=2)
     assert amount.minutes == pytest.approx(3.1)
+    amount.add(reading_time.Amount(formulas=2, predictions=1))
+    assert amount.minutes == pytest.approx(4.35)
     paragraph = nodes.paragraph("", "", nodes.Text("two words "), nodes.math("", r"x + y = z"))
     assert reading_time.amount(paragraph, folds=False) == reading_time.Amount(words=3)

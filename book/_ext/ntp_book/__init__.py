@@ -4,11 +4,14 @@
     addresses    the repository, the published site, a chapter in Colab
     execution    which package a chapter runs, and when it has to run again
     folds        proofs, checks and asides, folded where they stand
+    moving       numbers and captions of the figures that move
     reading_time how many minutes a page takes
     site         theme, buttons, small repairs of what other extensions write
+    front_door   the root of the site, the page for a wrong address, the list of pages
     bibliography author-year labels
     api          the API page, from docstrings
     theory_map   theorem, source, functions, tests
+    measures     counts on the built pages
     export       every chapter as a notebook of plain CommonMark
 
 Hooks into what other packages keep to themselves, because they offer no public way; each depends
@@ -36,7 +39,9 @@ PARTS = (
     "execution",
     "reading_time",
     "folds",
+    "moving",
     "site",
+    "front_door",
     "bibliography",
     "api",
     "theory_map",

@@ -799,6 +799,14 @@
     };
   }
 
+  // The box of an element in the pixels in which it is drawn. Where the page enlarges it by the style
+  // `zoom`, as slides do, the browser gives the pixels of the screen.
+  function boxOf(node) {
+    const zoom = node.currentCSSZoom ?? 1;
+    const { left, top, width, height } = node.getBoundingClientRect();
+    return { zoom, left: left / zoom, top: top / zoom, width: width / zoom, height: height / zoom };
+  }
+
   function tooltip(root) {
     const box = element("div", { class: "ntp-tip", "aria-hidden": "true", hidden: "" });
     root.append(box);
@@ -807,7 +815,7 @@
       show(drawing, mark) {
         box.textContent = mark.text().replace(/-(?=\d)/g, MINUS);
         box.hidden = false;
-        const [outer, inner] = [root.getBoundingClientRect(), drawing.getBoundingClientRect()];
+        const [outer, inner] = [boxOf(root), boxOf(drawing)];
         const room = outer.width - box.offsetWidth;
         const left = clamp(inner.left - outer.left + mark.x - box.offsetWidth / 2, 0, Math.max(0, room));
         const top = inner.top - outer.top + mark.y - box.offsetHeight - 12;
@@ -822,7 +830,7 @@
     const svg = select(box).html("").append("svg").attr("role", "img").attr("aria-label", label);
     let [wide, high] = [0, 0];
     const fit = () => {
-      const { width, height } = box.getBoundingClientRect();
+      const { width, height } = boxOf(box);
       if (width < 1 || (Math.abs(width - wide) < 0.5 && Math.abs(height - high) < 0.5)) return;
       [wide, high] = [width, height];
       svg.selectAll("*").remove();
@@ -881,8 +889,8 @@
         panel.live.update(position, focus);
       });
       const point = (event) => {
-        const frame = box.getBoundingClientRect();
-        const mark = panel.live.pick(event.clientX - frame.left, event.clientY - frame.top);
+        const { left, top, zoom } = boxOf(box);
+        const mark = panel.live.pick(event.clientX / zoom - left, event.clientY / zoom - top);
         if (mark) tip.show(box, mark);
         else tip.hide();
         const key = mark && mark.key;
