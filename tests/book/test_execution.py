@@ -75,6 +75,32 @@ def test_key_sees_every_way_to_name_a_module(tree, code):
     assert execution.execution_key(tree, chapter) != before
 
 
+READS = """```{code-cell} ipython3
+stored = first("benchmarks/runs")
+weights = "_pretrained/model"
+```"""
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("benchmarks/runs/one.json", True),
+        ("_pretrained/model/config.json", True),
+        ("benchmarks/other/one.json", False),
+        ("_pretrained/checkpoints/one.npz", False),
+    ],
+)
+def test_key_follows_the_measurements_and_weights_that_the_code_names(tree, name, counts):
+    before = execution.execution_key(tree, READS)
+    path = tree / name
+    path.parent.mkdir(parents=True)
+    path.write_text("1")
+    appeared = execution.execution_key(tree, READS)
+    path.write_text("2")
+    changed = execution.execution_key(tree, READS)
+    assert (appeared != before) == (changed != appeared) == counts
+
+
 def test_every_chapter_reaches_its_own_checker_alone():
     """The book's own chapters; a checker may be used by another chapter, too."""
     checkers = {p for p in (ROOT / "ntp_lite").rglob("*/*.py") if not p.name.startswith("_")}

@@ -50,6 +50,18 @@ OF_LOGITS = {
     "support_collapse": lambda A: ntp.support_collapse(A, LABELS),
     "orthants": lambda A: ntp.orthants(A, 2),
     "seriation": lambda A: ntp.seriation(A),
+    "norm_efficiency": lambda A: ntp.norm_efficiency(A, LABELS, max_solves=0),
+    "stable_rank": lambda A: ntp.stable_rank(A),
+    "collapse_test": lambda A: ntp.collapse_test(A, LABELS, shuffles=5),
+    "gradient_bottleneck, L": lambda A: ntp.gradient_bottleneck(np.eye(V)[:, :3], A, LABELS),
+    "gradient_bottleneck, W": lambda A: ntp.gradient_bottleneck(A, L, LABELS),
+    "neural_collapse, W": lambda A: ntp.neural_collapse(A, np.eye(M), LABELS),
+    "neural_collapse, H": lambda A: ntp.neural_collapse(np.eye(V), A, LABELS),
+    "soft_self_duality, W": lambda A: ntp.soft_self_duality(A, np.eye(M), LABELS),
+    "soft_self_duality, H": lambda A: ntp.soft_self_duality(np.eye(V), A, LABELS),
+    "standard_metrics, L_mm": lambda A: ntp.standard_metrics(LABELS, "cosine_mm", L_mm=A)[
+        "cosine_mm"
+    ](L, L, L),
 }
 OF_SUPPORTS = {
     "solve_max_margin": lambda A: ntp.solve_max_margin(A),

@@ -5,8 +5,8 @@ after a change in `ntp_lite`. So every page that runs code gets a key: a hash of
 depends on besides its own cells. The key is written into the page's header as Sphinx reads it, as
 the kernel's display name. The cache compares that name together with the cells; nothing shows it.
 
-The key covers `ntp_lite` but for its command line, the data and the pinned versions. Of a
-subpackage (the checkers of the exercises) it covers only the modules that the page names: a new
+The key covers `ntp_lite` but for its command line, the data and the pinned versions, and the
+measurements and weights of the repository that the page's code names. Of a subpackage (the checkers of the exercises) it covers only the modules that the page names: a new
 hint in one chapter's checker runs that chapter again, not all of them.
 """
 
@@ -34,6 +34,8 @@ CACHE = ".jupyter_cache"
 CACHE_LIMIT = 200
 KEY = "ntp_execution_key"
 NOT_RUN_BY_CHAPTERS = ("__main__.py", "cli.py")
+# A text in the code that names measurements or weights: "benchmarks/results", "_pretrained/model".
+READ = re.compile(r"[\"']((?:benchmarks|_pretrained)/[\w./-]+)[\"']")
 CODE_CELL = re.compile(r"(?ms)^(`{3,}|:{3,})\{code-cell\}.*?^\1\s*$")
 KERNEL_NAME = re.compile(r"(?m)^(\s+display_name:).*$")
 
@@ -78,10 +80,24 @@ def modules(root: Path, code: str) -> list[Path]:
     return sorted(found)
 
 
+def files_read(root: Path, code: str) -> list[Path]:
+    """Return the measurements and weights that a page's code names and that are there."""
+    found: list[Path] = []
+    for named in sorted(set(READ.findall(code))):
+        path = root / named
+        found += [path] if path.is_file() else sorted(path.rglob("*"))
+    return [path for path in found if path.is_file()]
+
+
 def execution_key(root: Path, text: str) -> str:
     """Return a hash of everything that a page's output depends on besides its own cells."""
     code = "\n".join(match[0] for match in CODE_CELL.finditer(text))
     digest = hashlib.sha256()
+    for path in files_read(root, code):  # weights are large: their size and time will do
+        state = path.stat()
+        is_large = state.st_size > 10_000_000
+        content = f"{state.st_size} {state.st_mtime_ns}".encode() if is_large else path.read_bytes()
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + content)
     data = sorted((root / "ntp_lite" / "data").glob("*.txt"))
     pins = [path for path in [root / "constraints.txt"] if path.exists()]
     for path in [*modules(root, code), *data, *pins]:

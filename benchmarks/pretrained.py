@@ -1,0 +1,436 @@
+"""A pretrained language model against the theory: before training, and in further training.
+
+    python benchmarks/pretrained.py               measure and train what is not stored yet
+    python benchmarks/pretrained.py NAME ...      only these parts (names in PARTS, "training")
+
+`make pretrained` fetches the weights first. Each part is stored in pretrained_runs/ when it ends,
+and a training run goes on from its checkpoint, so a stopped script goes on where it was. Everything
+that the book shows is then collected in results/pretrained.json, with the table in
+results/pretrained.md. Delete a file in pretrained_runs/ to measure it again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pretrained_measures as measure
+import pretrained_training as training
+import torch
+from harness import RESULTS, fail_unless, machine
+from numpy.typing import NDArray
+from pretrained_model import FOLDER, Pretrained, frequent, load, read
+
+import ntp_lite as ntp
+
+STORED = Path(__file__).parent / "pretrained_runs"
+CACHE = FOLDER.parent / "cache"  # git ignores it
+LENGTHS = {"primer": (3, 4, 5), "tales": (2, 3, 4)}
+MAIN = {"primer": 4, "tales": 3}
+LEAST = {"primer": 5, "tales": 6}
+STARTS = {"plain": None, "start": 1}  # 1 is the tokenizer's own start token, <|im_start|>
+SHOWN = 12  # contexts in the map of cosines
+FUTURES, HISTORIES = 10, 120
+
+
+class Reader:
+    """Tokenizer, model, and the soft labels of a text in the model's own tokens."""
+
+    def __init__(self) -> None:
+        self.tokenizer, self.lm = load()
+        self.text = {name: read(self.tokenizer, name) for name in LENGTHS}
+        self._random: Any = None
+
+    @property
+    def random_lm(self) -> Any:
+        """The same architecture as it is born, before any training."""
+        if self._random is None:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                self._random = type(self.lm)(self.lm.config).eval()
+        return self._random
+
+    def labels(self, text: str, length: int) -> ntp.SoftLabels:
+        """Contexts that occur often enough."""
+        tokens, numbers = self.text[text]
+        return frequent(numbers, len(tokens), length, LEAST[text])
+
+    def model(self, text: str, start: int | None = None, lm: Any = None) -> Pretrained:
+        """The adapter for the words of a text."""
+        return Pretrained(lm or self.lm, self.text[text][0], start)
+
+    def spell(self, text: str, numbers: Any) -> str:
+        """Tokens as they are written."""
+        return self.tokenizer.decode(self.text[text][0][np.asarray(numbers)].tolist()).strip()
+
+
+@torch.no_grad()
+def layers_of(
+    model: Pretrained, contexts: NDArray[np.int64], name: str = ""
+) -> NDArray[np.float32]:
+    """The last position after every layer, (layers + 1, d, m); kept on disk under a name."""
+    path = CACHE / f"{name}.npy"
+    if name and path.exists():
+        return np.load(path)
+    parts = []
+    for part in np.array_split(contexts, max(1, len(contexts) // 60)):
+        states = model.states(part)
+        parts.append(torch.stack([state[:, -1].T for state in states]).numpy())
+    found = np.concatenate(parts, axis=2)
+    if name:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        np.save(path, found)
+    return found
+
+
+def check_logits(reader: Reader) -> float:
+    """W H must be the model's own logits: the largest difference."""
+    labels = reader.labels("primer", 4)
+    model = reader.model("primer")
+    contexts = labels.contexts[:20]
+    with torch.no_grad():
+        own = reader.lm(model.tokens[torch.tensor(contexts)]).logits[:, -1][:, model.tokens].T
+        difference = float((model.W @ model.embeddings(contexts) - own).abs().max())
+    fail_unless(difference < 1e-3, "W H are not the model's logits")
+    return difference
+
+
+# ---------------------------------------------------------------- parts
+
+
+def one_condition(
+    reader: Reader, text: str, length: int, start: str = "plain", is_random: bool = False
+) -> dict[str, Any]:
+    """Everything about one text, context length and start, at the last layer and per layer."""
+    labels = reader.labels(text, length)
+    lm = reader.random_lm if is_random else reader.lm
+    model = reader.model(text, STARTS[start], lm)
+    name = f"{text}_{length}_{'born' if is_random else start}"
+    states = layers_of(model, labels.contexts, name).astype(float)
+    H = states[-1]
+    W = model.W.detach().double().numpy()
+    L = W @ H
+    found = {
+        "labels": repr(labels),
+        "V": labels.V,
+        "m": labels.m,
+        "floor": labels.entropy,
+        "excess loss among the words seen": float(ntp.excess_loss(L, labels)),
+        "excess loss of L = 0": float(ntp.excess_loss(0 * L, labels)),
+        "kinds": measure.by_kind(H, labels),
+        "layers": [measure.mean_by_kind(state, labels) for state in states],
+        "dealt within last token": measure.shuffled(H, labels, within_last=True),
+        "dealt among all": measure.shuffled(H, labels, within_last=False),
+        "effective rank of H": ntp.effective_rank(measure.centred(H)),
+        "effective rank of L": ntp.effective_rank(measure.centred(L)),
+    }
+    if start == "plain" and not is_random:
+        found["mean cosine before centring"] = measure.not_centred(H, labels)
+        found["centred otherwise"] = {
+            name: measure.mean_by_kind(X, labels)
+            for name, X in measure.otherwise_centred(H).items()
+        }
+        found["nothing shared"] = measure.nothing_shared(H, labels)
+    return found
+
+
+def conditions() -> dict[str, Callable[[Reader], dict[str, Any]]]:
+    """All texts, context lengths and starts, and the same model as it is born; the main ones first."""
+    parts: dict[str, Callable[[Reader], dict[str, Any]]] = {}
+    for text, main in MAIN.items():
+        parts[f"{text}_{main}_plain"] = partial(one_condition, text=text, length=main)
+        parts[f"{text}_{main}_born"] = partial(
+            one_condition, text=text, length=main, is_random=True
+        )
+        parts[f"{text}_{main}_start"] = partial(
+            one_condition, text=text, length=main, start="start"
+        )
+    for text, lengths in LENGTHS.items():
+        for length in lengths:
+            parts[f"{text}_{length}_plain"] = partial(one_condition, text=text, length=length)
+    return parts
+
+
+def explanations(reader: Reader) -> dict[str, Any]:
+    """What else could make contexts alike, on both texts."""
+    found = {}
+    for text, length in MAIN.items():
+        labels = reader.labels(text, length)
+        model = reader.model(text)
+        vectors = reader.lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
+        others = measure.explanations(labels, reader.text[text][1], vectors)
+        H = layers_of(model, labels.contexts, f"{text}_{length}_plain")[-1].astype(float)
+        found[text] = measure.explained(H, labels, others)
+    labels = reader.labels("tales", MAIN["tales"])
+    names = reader.tokenizer.convert_ids_to_tokens(reader.text["tales"][0].tolist())
+    whole = np.array([name[0] == "Ġ" or not name[0].isalpha() for name in names])
+    kept = labels.select(whole[labels.contexts].all(axis=1))
+    of_all = layers_of(reader.model("tales"), labels.contexts, "tales_3_plain")
+    H = of_all[-1][:, whole[labels.contexts].all(axis=1)].astype(float)
+    found["tales, whole words alone"] = measure.by_kind(H, kept) | {"m": kept.m}
+    return found
+
+
+def history(reader: Reader) -> dict[str, Any]:
+    """Contexts where they stand, with the text before them: the mean over their occurrences."""
+    tokens, numbers = reader.text["primer"]
+    length, block, before = MAIN["primer"], 192, 64
+    labels = reader.labels("primer", length)
+    column = {tuple(context): j for j, context in enumerate(labels.contexts.tolist())}
+    sums, times = np.zeros((labels.m, reader.model("primer").W.shape[1])), np.zeros(labels.m)
+    for first in range(0, len(numbers) - block, block - before):
+        ids = torch.tensor(tokens[numbers[first : first + block]])[None]
+        with torch.no_grad():
+            states = reader.lm.base_model(ids).last_hidden_state[0].double().numpy()
+        for place in range(before, block):
+            at = first + place
+            j = column.get(tuple(numbers[at - length + 1 : at + 1].tolist()))
+            if j is not None:
+                sums[j] += states[place]
+                times[j] += 1
+    kept = labels.select(times > 0)
+    H = (sums[times > 0] / times[times > 0, None]).T
+    found = {
+        "tokens before a context": [before, block - 1],
+        "m": kept.m,
+        "kinds": measure.by_kind(H, kept),
+        "dealt within last token": measure.shuffled(H, kept, within_last=True),
+    }
+    return found
+
+
+def spectrum(reader: Reader) -> dict[str, Any]:
+    """Singular values of the logits of `tales`, of more words and contexts than dimensions."""
+    labels = reader.labels("tales", MAIN["tales"])
+    model = reader.model("tales")
+    H = layers_of(model, labels.contexts, "tales_3_plain")[-1]
+    L = (model.W.detach().numpy() @ H).astype(float)
+    centred = L - L.mean(axis=0)
+    values = np.linalg.svd(centred, compute_uv=False)
+    support = np.linalg.svd(ntp.centered_support(labels), compute_uv=False)
+    return {
+        "V": labels.V,
+        "m": labels.m,
+        "d": int(model.W.shape[1]),
+        "singular values of L": measure.first_of(values),
+        "singular values of the centred supports": measure.first_of(support),
+        "effective rank of L": ntp.effective_rank(centred),
+        "effective rank of the centred supports": ntp.effective_rank(ntp.centered_support(labels)),
+        "rank for 90%": measure.rank_for(values, 0.9),
+        "rank for 99%": measure.rank_for(values, 0.99),
+    }
+
+
+def supports(reader: Reader) -> dict[str, Any]:
+    """Effective supports on `primer`: of all words of the model, and of the words seen."""
+    labels = reader.labels("primer", MAIN["primer"])
+    model = reader.model("primer")
+    H = layers_of(model, labels.contexts, "primer_4_plain")[-1]
+    with torch.no_grad():
+        everything = reader.lm.get_output_embeddings().weight.numpy() @ H
+    exponents = np.exp(everything - everything.max(axis=0))
+    all_words = exponents / exponents.sum(axis=0)
+    sizes = []
+    ordered = np.cumsum(-np.sort(-all_words, axis=0), axis=0)
+    several = labels.support_sizes >= 2
+    for eps in measure.EPSILONS:
+        size = (ordered < 1 - eps).sum(axis=0) + 1
+        sizes.append(float(size[several].mean()))
+    tokens = model.tokens.numpy()
+    seen = all_words[tokens]
+    cross = -(labels.P.toarray() * labels.pi * np.log(seen + 1e-300)).sum()
+    return {
+        "mean support": float(labels.support_sizes[several].mean()),
+        "cross-entropy over all words": float(cross),
+        "floor": labels.entropy,
+        "probability of the words seen": float((seen.sum(axis=0) * labels.pi).sum()),
+        "probability of the support": float(
+            ((seen * labels.S.toarray()).sum(axis=0) * labels.pi).sum()
+        ),
+        "mean size over all words": dict(zip(map(str, measure.EPSILONS), sizes, strict=True)),
+        "words seen": measure.effective_supports((tokens_logits := everything[tokens]), labels),
+        "scaled": [
+            [scale, float(ntp.excess_loss(scale * tokens_logits, labels))]
+            for scale in np.linspace(0.1, 1.2, 23).round(2).tolist()
+        ],
+    }
+
+
+def shown_contexts(reader: Reader) -> dict[str, Any]:
+    """The map of cosines layer by layer, and neighbours of contexts in their own words."""
+    labels = reader.labels("primer", MAIN["primer"])
+    model = reader.model("primer")
+    states = layers_of(model, labels.contexts, "primer_4_plain").astype(float)
+    names = [reader.spell("primer", context) for context in labels.contexts]
+    next_words = [
+        [reader.spell("primer", [z]) for z in np.flatnonzero(column)]
+        for column in labels.S.toarray().T
+    ]
+    places = chosen_contexts(labels)
+    cosines = [ntp.cosine_similarity(measure.centred(state)[:, places]) for state in states]
+    own = ntp.cosine_similarity(measure.centred(states[-1]))
+    last = labels.contexts[:, -1]
+    neighbours = []
+    for j in np.flatnonzero(labels.support_sizes >= 2):
+        others = np.flatnonzero((last != last[j]) & (labels.support_sizes >= 2))
+        nearest = others[np.argsort(-own[j, others])][:4]
+        neighbours.append(
+            {
+                "context": names[j],
+                "next": next_words[j],
+                "neighbours": [[names[i], round(float(own[j, i]), 3)] for i in nearest],
+                "same support": [bool(labels.support_classes[i] == labels.support_classes[j])
+                                 for i in nearest],
+                "alone": bool((labels.support_classes == labels.support_classes[j]).sum() == 1),
+            }
+        )  # fmt: skip
+    return {
+        "contexts": [names[j] for j in places],
+        "next": [next_words[j] for j in places],
+        "cosines": np.round(cosines, 3).tolist(),
+        "neighbours": neighbours,
+    }
+
+
+def chosen_contexts(labels: ntp.SoftLabels) -> NDArray[np.intp]:
+    """Contexts for the map: the classes with most different last tokens, then their likes.
+
+    A rule, not a choice by eye: of the three support classes (k >= 2) with most different last
+    tokens, one context for each of up to four last tokens, the most frequent of each.
+    """
+    several = labels.support_sizes >= 2
+    classes, last = labels.support_classes, labels.contexts[:, -1]
+    variety = {c: len(np.unique(last[several & (classes == c)])) for c in np.unique(classes)}
+    best = sorted(variety, key=lambda c: (-variety[c], -labels.pi[classes == c].sum()))[:3]
+    places: list[int] = []
+    for c in best:
+        members = np.flatnonzero(several & (classes == c))
+        members = members[np.argsort(-labels.pi[members], kind="stable")]
+        _, first = np.unique(last[members], return_index=True)
+        places += members[np.sort(first)][:4].tolist()
+    return np.array(places[:SHOWN])
+
+
+# ---------------------------------------------------------------- longer futures
+
+
+def futures(reader: Reader) -> dict[str, Any]:
+    """Low logit rank: logits after history and future, one row per history."""
+    labels = reader.labels("primer", MAIN["primer"])
+    tokens, numbers = reader.text["primer"]
+    pairs, counts = np.unique(
+        np.stack([numbers[:-1], numbers[1:]], axis=1), axis=0, return_counts=True
+    )
+    chosen = pairs[np.argsort(-counts, kind="stable")[:FUTURES]]
+    order = np.argsort(-labels.pi, kind="stable")[:HISTORIES]
+    contexts = labels.contexts[np.sort(order)]
+    found: dict[str, Any] = {
+        "histories": len(contexts),
+        "futures": [reader.spell("primer", pair) for pair in chosen],
+    }
+    for name, lm in (("pretrained", reader.lm), ("born", reader.random_lm)):
+        model = reader.model("primer", lm=lm)
+        W = model.W.detach().numpy()
+        with torch.no_grad():
+            now = W @ model.embeddings(contexts).numpy()
+            later = [W @ after(model, contexts, future) for future in chosen]
+        found[name] = ranks_of(now, later)
+    found["decoder"] = futures_of_decoder(chosen)
+    return found
+
+
+def after(model: Pretrained, contexts: NDArray[Any], future: NDArray[Any]) -> NDArray[Any]:
+    """Context vectors (d, m) after each context followed by the same future."""
+    longer = np.concatenate([contexts, np.tile(future, (len(contexts), 1))], axis=1)
+    return model.embeddings(longer).numpy()
+
+
+def ranks_of(now: NDArray[Any], later: list[NDArray[Any]], seed: int = 0) -> dict[str, Any]:
+    """Ranks that hold 90 and 99% of the squares, of one step and of all futures together.
+
+    Log-probabilities, centred over words and then over histories. Baseline: the histories of each
+    future are dealt out anew, so that each block keeps its own rank and shares nothing.
+    """
+
+    def prepared(L: NDArray[Any]) -> NDArray[np.float64]:
+        logits = L.astype(float) - L.mean(axis=0)
+        return logits - logits.mean(axis=1, keepdims=True)
+
+    rng = np.random.default_rng(seed)
+    blocks = [prepared(L) for L in later]
+    dealt = [block[:, rng.permutation(block.shape[1])] for block in blocks]
+    values = {
+        "one step": np.linalg.svd(prepared(now), compute_uv=False),
+        "futures": np.linalg.svd(np.concatenate(blocks), compute_uv=False),
+        "futures, histories dealt": np.linalg.svd(np.concatenate(dealt), compute_uv=False),
+    }
+    return {
+        name: {
+            "90%": measure.rank_for(v, 0.9),
+            "99%": measure.rank_for(v, 0.99),
+            "effective rank": float(np.exp(-np.sum((p := v / v.sum()) * np.log(p + 1e-300)))),
+            "singular values": measure.first_of(v / v[0], HISTORIES),
+        }
+        for name, v in values.items()
+    }
+
+
+def futures_of_decoder(chosen: NDArray[Any]) -> dict[str, Any]:
+    """The same for a small decoder, trained from scratch on windows of six tokens of `primer`."""
+    labels6 = training.labels_of_primer(length=6, least=2)
+    labels = training.labels_of_primer()
+    sizes = {"V": labels.V, "context_length": 6, "d": 64, "layers": 2, "heads": 4, "seed": 0}
+    decoder = ntp.Transformer(ntp.TransformerConfig(**sizes))
+    config = ntp.TrainConfig(**(training.SMALL | {"evaluate": (0, 400)}))
+    result = ntp.fit(decoder, labels6, config)
+    order = np.sort(np.argsort(-labels.pi, kind="stable")[:HISTORIES])
+    contexts = labels.contexts[order]
+    W = decoder.W.detach().numpy()
+    with torch.no_grad():
+        later = []
+        for future in chosen:
+            longer = np.concatenate([contexts, np.tile(future, (len(contexts), 1))], axis=1)
+            later.append(W @ decoder.embeddings(torch.tensor(longer)).numpy())
+        now = W @ decoder.embeddings(torch.tensor(labels6.contexts)).numpy()
+    return ranks_of(now, later) | {"excess loss": result.history["excess_loss"][-1]}
+
+
+PARTS: dict[str, Callable[[Reader], dict[str, Any]]] = {
+    "shown": shown_contexts,
+    "supports": supports,
+    "spectrum": spectrum,
+    "explanations": explanations,
+    **conditions(),
+    "futures": futures,
+    "history": history,
+}
+
+
+def main(names: list[str]) -> None:
+    """Measure what is not stored yet, train, then collect."""
+    STORED.mkdir(exist_ok=True)
+    reader = Reader()
+    difference = check_logits(reader)
+    print(f"W H against the model's own logits: {difference:.1e}")
+    for name, part in PARTS.items():
+        path = STORED / f"{name}.json"
+        if path.exists() or (names and name not in names):
+            continue
+        print(name, flush=True)
+        before = time.process_time()
+        found = part(reader)
+        stored = {"machine": machine(), "cpu_seconds": time.process_time() - before, **found}
+        path.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
+    if not names or "training" in names:
+        training.main([])
+    RESULTS.mkdir(exist_ok=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
