@@ -36,7 +36,7 @@ STYLE = """
 @page {
   margin: 18mm;
   size: A4;
-  @bottom-center { color: #555; content: counter(page); font: 9px sans-serif; }
+  @bottom-center { color: #555; content: counter(page); font: 8pt sans-serif; }
 }
 html, body { background: #fff; font-size: 11pt; height: auto; }
 .bd-article { font-size: 1rem; max-width: none; padding: 0 !important; }
@@ -51,6 +51,12 @@ nav.contents .part { font-weight: 650; margin-top: 0.8rem; }
 a.headerlink, .ntp-controls, .ntp-numbers, .copybtn { display: none !important; }
 pre { font-size: 8.5pt !important; overflow: visible !important; white-space: pre-wrap !important; }
 pre { overflow-wrap: anywhere; }
+/* A box that scrolls would never be cut by the end of a sheet. */
+.bd-article :is(.cell, .cell_input, .cell_output, .highlight, details, .admonition, pre) {
+  break-inside: auto !important;
+  overflow: visible !important;
+}
+p, pre { orphans: 3; widows: 3; }
 figure { break-inside: avoid; }
 """
 WITHOUT_NUMBER = "@page :first { @bottom-center { content: none; } }"
@@ -324,12 +330,16 @@ def bind(
         parent = None
         if caption:
             number, _ = places[pages[of_part[0]].name]
-            parent = writer.add_outline_item(caption, number - 1)
+            parent = writer.add_outline_item(title=caption, page_number=number - 1)
         for docname in of_part:
             page = pages[docname]
-            chapter = writer.add_outline_item(page.title, places[page.name][0] - 1, parent)
+            number, _ = places[page.name]
+            chapter = writer.add_outline_item(
+                title=page.title, page_number=number - 1, parent=parent
+            )
             for name, title in page.sections:
-                writer.add_outline_item(title, places[name][0] - 1, chapter)
+                number, _ = places[name]
+                writer.add_outline_item(title=title, page_number=number - 1, parent=chapter)
     writer.add_metadata({"/Title": pages[book[0][1][0]].title})
     writer.compress_identical_objects()  # fonts and styles come with every print
     bound = io.BytesIO()
