@@ -23,7 +23,7 @@ import numpy as np
 import pretrained_measures as measure
 import pretrained_training as training
 import torch
-from harness import RESULTS, fail_unless, machine
+from harness import fail_unless, machine, report
 from numpy.typing import NDArray
 from pretrained_model import FOLDER, Pretrained, frequent, load, read
 
@@ -36,7 +36,10 @@ MAIN = {"primer": 4, "tales": 3}
 LEAST = {"primer": 5, "tales": 6}
 STARTS = {"plain": None, "start": 1}  # 1 is the tokenizer's own start token, <|im_start|>
 SHOWN = 12  # contexts in the map of cosines
+EVERY_THIRD = range(3, 31, 3)  # of the 30 layers
+LATE = 27  # the layer after which next words count most
 FUTURES, HISTORIES = 10, 120
+READ_WITH_HISTORY = 5000  # tokens of the text
 
 
 class Reader:
@@ -130,6 +133,13 @@ def one_condition(
         "effective rank of H": ntp.effective_rank(measure.centred(H)),
         "effective rank of L": ntp.effective_rank(measure.centred(L)),
     }
+    if length == MAIN[text]:
+        # Before the first layer the last token is all; every third layer will do.
+        tests = {i: measure.shuffled(states[i], labels, True, shuffles=29) for i in EVERY_THIRD}
+        found["overlap by layer"] = {
+            str(i): {name: test[name] for name in test if name.startswith("overlap")}
+            for i, test in tests.items()
+        }
     if start == "plain" and not is_random:
         found["mean cosine before centring"] = measure.not_centred(H, labels)
         found["centred otherwise"] = {
@@ -141,39 +151,47 @@ def one_condition(
 
 
 def conditions() -> dict[str, Callable[[Reader], dict[str, Any]]]:
-    """All texts, context lengths and starts, and the same model as it is born; the main ones first."""
-    parts: dict[str, Callable[[Reader], dict[str, Any]]] = {}
+    """All texts, context lengths and starts, and the model as it is born; the main ones first."""
+    chosen: dict[str, dict[str, Any]] = {}
     for text, main in MAIN.items():
-        parts[f"{text}_{main}_plain"] = partial(one_condition, text=text, length=main)
-        parts[f"{text}_{main}_born"] = partial(
-            one_condition, text=text, length=main, is_random=True
-        )
-        parts[f"{text}_{main}_start"] = partial(
-            one_condition, text=text, length=main, start="start"
-        )
+        chosen[f"{text}_{main}_plain"] = {"text": text, "length": main}
+    for text, main in MAIN.items():
+        chosen[f"{text}_{main}_born"] = {"text": text, "length": main, "is_random": True}
     for text, lengths in LENGTHS.items():
         for length in lengths:
-            parts[f"{text}_{length}_plain"] = partial(one_condition, text=text, length=length)
-    return parts
+            chosen[f"{text}_{length}_plain"] = {"text": text, "length": length}
+    for text, main in MAIN.items():
+        chosen[f"{text}_{main}_start"] = {"text": text, "length": main, "start": "start"}
+    return {name: partial(one_condition, **options) for name, options in chosen.items()}
 
 
 def explanations(reader: Reader) -> dict[str, Any]:
-    """What else could make contexts alike, on both texts."""
-    found = {}
+    """What shared next words add beside all else that could make contexts alike, on both texts."""
+    found: dict[str, Any] = {}
     for text, length in MAIN.items():
         labels = reader.labels(text, length)
-        model = reader.model(text)
-        vectors = reader.lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
-        others = measure.explanations(labels, reader.text[text][1], vectors)
-        H = layers_of(model, labels.contexts, f"{text}_{length}_plain")[-1].astype(float)
-        found[text] = measure.explained(H, labels, others)
+        for weights, lm in (("plain", reader.lm), ("born", reader.random_lm)):
+            model = reader.model(text, lm=lm)
+            vectors = lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
+            others = measure.explanations(labels, reader.text[text][1], vectors)
+            states = layers_of(model, labels.contexts, f"{text}_{length}_{weights}")
+            for layer in (LATE, 30) if weights == "plain" else (30,):
+                draws = 40 if text == "primer" else 20
+                name = f"{text}, {weights}, layer {layer}"
+                print(name, flush=True)
+                found[name] = measure.explained(states[layer].astype(float), labels, others, draws)
     labels = reader.labels("tales", MAIN["tales"])
     names = reader.tokenizer.convert_ids_to_tokens(reader.text["tales"][0].tolist())
     whole = np.array([name[0] == "Ġ" or not name[0].isalpha() for name in names])
-    kept = labels.select(whole[labels.contexts].all(axis=1))
+    only_whole = whole[labels.contexts].all(axis=1)
+    kept = labels.select(only_whole)
     of_all = layers_of(reader.model("tales"), labels.contexts, "tales_3_plain")
-    H = of_all[-1][:, whole[labels.contexts].all(axis=1)].astype(float)
-    found["tales, whole words alone"] = measure.by_kind(H, kept) | {"m": kept.m}
+    H = of_all[-1][:, only_whole].astype(float)
+    found["tales, whole words alone"] = {
+        "m": kept.m,
+        "kinds": measure.by_kind(H, kept),
+        "dealt within last token": measure.shuffled(H, kept, within_last=True),
+    }
     return found
 
 
@@ -184,7 +202,7 @@ def history(reader: Reader) -> dict[str, Any]:
     labels = reader.labels("primer", length)
     column = {tuple(context): j for j, context in enumerate(labels.contexts.tolist())}
     sums, times = np.zeros((labels.m, reader.model("primer").W.shape[1])), np.zeros(labels.m)
-    for first in range(0, len(numbers) - block, block - before):
+    for first in range(0, READ_WITH_HISTORY, block - before):
         ids = torch.tensor(tokens[numbers[first : first + block]])[None]
         with torch.no_grad():
             states = reader.lm.base_model(ids).last_hidden_state[0].double().numpy()
@@ -323,7 +341,7 @@ def chosen_contexts(labels: ntp.SoftLabels) -> NDArray[np.intp]:
 def futures(reader: Reader) -> dict[str, Any]:
     """Low logit rank: logits after history and future, one row per history."""
     labels = reader.labels("primer", MAIN["primer"])
-    tokens, numbers = reader.text["primer"]
+    numbers = reader.text["primer"][1]
     pairs, counts = np.unique(
         np.stack([numbers[:-1], numbers[1:]], axis=1), axis=0, return_counts=True
     )
@@ -404,9 +422,9 @@ def futures_of_decoder(chosen: NDArray[Any]) -> dict[str, Any]:
 PARTS: dict[str, Callable[[Reader], dict[str, Any]]] = {
     "shown": shown_contexts,
     "supports": supports,
+    **conditions(),
     "spectrum": spectrum,
     "explanations": explanations,
-    **conditions(),
     "futures": futures,
     "history": history,
 }
@@ -425,11 +443,88 @@ def main(names: list[str]) -> None:
         print(name, flush=True)
         before = time.process_time()
         found = part(reader)
-        stored = {"machine": machine(), "cpu_seconds": time.process_time() - before, **found}
-        path.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
+        store(name, found, cpu_seconds=time.process_time() - before)
     if not names or "training" in names:
         training.main([])
-    RESULTS.mkdir(exist_ok=True)
+    if not names:
+        store("ends", ends(reader))
+        collect()
+
+
+def store(name: str, found: dict[str, Any], **facts: Any) -> None:
+    """Write what one part measured, with the machine."""
+    text = json.dumps({"machine": machine(), **facts, **found}, indent=1)
+    (STORED / f"{name}.json").write_text(text + "\n", "utf-8")
+
+
+def ends(reader: Reader) -> dict[str, Any]:
+    """Where the training runs began and ended, against supports dealt out within last tokens."""
+    labels = reader.labels("primer", MAIN["primer"])
+    found: dict[str, Any] = {}
+    for path in sorted(training.CHECKPOINTS.glob("*.npz")):
+        with np.load(path) as factors:
+            H = factors["H"]
+        found[path.stem] = {
+            "kinds": measure.by_kind(H, labels),
+            "dealt within last token": measure.shuffled(H, labels, within_last=True),
+        }
+    return found
+
+
+# ---------------------------------------------------------------- the table
+
+
+COLUMNS = {
+    "excess loss": "excess_loss",
+    "in-support error": "in_support_error",
+    "cosine to L_mm": "cosine_mm",
+    "cosine to proxy": "cosine_proxy",
+    "efficiency": "norm_efficiency_lower",
+    "effective rank": "effective_rank",
+    "alignment": "alignment",
+    "collapse k>=2": "collapse k>=2, dealt same last: value",
+    "dealt, same last": "collapse k>=2, dealt same last: permuted",
+    "p": "collapse k>=2, dealt same last: p_value",
+    "dealt, all": "collapse k>=2, dealt among all: permuted",
+    "collapse k=1": "collapse k=1, dealt same last: value",
+    "k=1 dealt, same last": "collapse k=1, dealt same last: permuted",
+    "k=1 movable": "collapse k=1, dealt same last: movable",
+    "support_cdnv": "support_cdnv",
+    "support_self_duality": "support_self_duality",
+}
+ROWS = {
+    "pretrained, before": ("pretrained_batches_seed0", 0),
+    "pretrained, trained further, seed 0": ("pretrained_batches_seed0", -1),
+    "pretrained, trained further, seed 1": ("pretrained_batches_seed1", -1),
+    "pretrained, full batch": ("pretrained_full", -1),
+    "last layer from random, seed 0": ("random_batches_seed0", -1),
+    "last layer from random, seed 1": ("random_batches_seed1", -1),
+    "decoder from scratch, seed 0": ("decoder_seed0", -1),
+    "decoder from scratch, seed 1": ("decoder_seed1", -1),
+    "free vectors, seed 0": ("free_seed0", -1),
+    "free vectors, seed 1": ("free_seed1", -1),
+    "path at the pretrained model's loss": ("path_pretrained_batches_seed0", -1),
+    "path at the decoder's loss": ("path_decoder_seed0", -1),
+}
+
+
+def collect() -> None:
+    """The table of all models on the same soft labels: results/pretrained.json and .md."""
+    rows = []
+    for name, (run, at) in ROWS.items():
+        path = STORED / f"{run}.json"
+        if path.exists():
+            history = json.loads(path.read_text("utf-8"))["history"]
+            rows.append({"model": name} | {c: history[key][at] for c, key in COLUMNS.items()})
+    report(
+        "pretrained",
+        "A pretrained model, trained further on `primer`, beside models from scratch and the path",
+        rows,
+        "V=117, m=467 contexts of four of the pretrained model's own tokens, at least five times "
+        "each. Of the pretrained model the last of 30 layers, the last norm and the rows of W are "
+        "trained. efficiency: the certified lower bound. collapse: within over total variability "
+        "of the context vectors in support classes; dealt: the mean with classes dealt out anew.",
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def square(pairs: NDArray[Any], count: int) -> Array:
 
 def interval(values: NDArray[Any]) -> list[float]:
     """The middle 95 per cent."""
-    return [float(np.quantile(values, q)) for q in (0.025, 0.975)]
+    return [float(np.nanquantile(values, q)) for q in (0.025, 0.975)]
 
 
 def by_kind(H: Array, labels: ntp.SoftLabels, seed: int = 0) -> dict[str, Any]:
@@ -80,52 +80,87 @@ def mean_by_kind(H: Array, labels: ntp.SoftLabels) -> dict[str, float]:
     return {kind: float(cosines[chosen].mean()) for kind, chosen in kinds.items() if chosen.any()}
 
 
-def shuffled(H: Array, labels: ntp.SoftLabels, within_last: bool, seed: int = 0) -> dict[str, Any]:
+def overlaps(labels: ntp.SoftLabels, several: NDArray[np.intp]) -> Array:
+    """Jaccard overlap of the supports of contexts, (n, n): shared next tokens over all of both."""
+    S = labels.S[:, several].toarray()
+    common = S.T @ S
+    return common / (S.sum(axis=0)[:, None] + S.sum(axis=0) - common)
+
+
+def shuffled(
+    H: Array, labels: ntp.SoftLabels, within_last: bool, shuffles: int = SHUFFLES, seed: int = 0
+) -> dict[str, Any]:
     """Supports dealt out anew, among all contexts or among those with the same last token.
 
-    Two statistics: the mean cosine of pairs with equal supports and other last tokens; and, among
-    pairs with the same last token, the mean with equal minus the mean with other supports. Dealing
-    within a last token keeps how many pairs are of either kind.
+    Four statistics. Of equal supports: the mean cosine of pairs with other last tokens; and among
+    pairs with the same last token, the mean with equal minus the mean with other supports. Of all
+    supports: the correlation of the cosine with the overlap of the supports, among pairs with
+    other last tokens and among pairs with the same. Dealing within a last token keeps how many
+    pairs are of either kind, and whatever the last tokens explain.
     """
-    several, kinds = kinds_of_pairs(labels)
+    several = np.flatnonzero(labels.support_sizes >= 2)
     full = square(cosines_of_pairs(H, several), len(several))
     classes, last = labels.support_classes[several], labels.contexts[several, -1]
     groups = last if within_last else np.zeros(len(several), dtype=int)
     places = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     movable = sum(len(place) for place in places if len(np.unique(classes[place])) > 1)
     rng = np.random.default_rng(seed)
-    upper = np.triu(np.ones_like(full, dtype=bool), 1)
-    same_last = np.equal.outer(last, last) & upper
+    upper = np.triu_indices(len(several), 1)
+    same_last = np.equal.outer(last, last)[upper]
+    cosines, overlap = full[upper], overlaps(labels, several)
 
-    def statistics(dealt: NDArray[Any]) -> tuple[float, float]:
-        same = np.equal.outer(dealt, dealt)
-        across = full[same & upper & ~same_last].mean()
-        inside = full[same & same_last].mean() - full[~same & same_last].mean()
-        return float(across), float(inside)
+    def statistics(order: NDArray[np.intp]) -> list[float]:
+        same = np.equal.outer(classes[order], classes[order])[upper]
+        shared = overlap[np.ix_(order, order)][upper]
+        return [
+            float(cosines[same & ~same_last].mean()),
+            lead(cosines[same & same_last], cosines[~same & same_last]),
+            correlation(cosines[~same_last], shared[~same_last]),
+            correlation(cosines[same_last], shared[same_last]),
+        ]
 
-    observed = statistics(classes)
+    in_order = np.arange(len(several))
+    observed = statistics(in_order)
     dealt_values = []
-    for _ in range(SHUFFLES):
-        dealt = classes.copy()
+    for _ in range(shuffles):
+        order = in_order.copy()
         for place in places:
-            dealt[place] = rng.permutation(classes[place])
-        dealt_values.append(statistics(dealt))
+            order[place] = rng.permutation(place)
+        dealt_values.append(statistics(order))
     table = np.array(dealt_values)
-    as_large = (table >= np.array(observed)).sum(axis=0)
-    names = ("same support, other last", "lead of the support, same last")
+    as_large = (table >= np.array(observed) - 1e-12).sum(axis=0)
+    names = (
+        "equal supports, other last",
+        "lead of equal supports, same last",
+        "overlap, other last",
+        "overlap, same last",
+    )
     return {
         "contexts": len(several),
         "movable": int(movable),
         **{
             name: {
                 "observed": observed[i],
-                "dealt": float(table[:, i].mean()),
-                "dealt, largest": float(table[:, i].max()),
-                "p_value": float((1 + as_large[i]) / (1 + SHUFFLES)),
+                "dealt": float(np.nanmean(table[:, i])),
+                "dealt, interval": interval(table[:, i]),
+                "dealt, largest": float(np.nanmax(table[:, i])),
+                "p_value": float((1 + as_large[i]) / (1 + shuffles)),
             }
             for i, name in enumerate(names)
         },
     }
+
+
+def lead(first: Array, second: Array) -> float:
+    """Difference of the means; NaN where a deal leaves no pair of the first kind."""
+    return float(first.mean() - second.mean()) if len(first) else float("nan")
+
+
+def correlation(x: Array, y: Array) -> float:
+    """Pearson's; 0 where nothing varies, as among equal vectors."""
+    if x.std() < 1e-9 or y.std() < 1e-9:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def otherwise_centred(H: Array) -> dict[str, Array]:
@@ -191,51 +226,59 @@ def explanations(
 
 
 def explained(
-    H: Array, labels: ntp.SoftLabels, others: dict[str, Array], seed: int = 0
+    H: Array, labels: ntp.SoftLabels, others: dict[str, Array], resamples: int = 40, seed: int = 0
 ) -> dict[str, Any]:
-    """What equal supports add to the cosine, among pairs with other last tokens.
+    """What shared next tokens add to the cosine, beside everything in `others`.
 
-    Least squares of the cosine on "equal supports" (or on the Jaccard overlap of the supports),
-    alone and beside everything in `others`; intervals by a bootstrap over contexts.
+    Least squares of the cosine on the overlap of the supports, from 0 to 1, alone and beside all
+    others; among pairs with other last tokens and among pairs with the same one, where each last
+    token has a level of its own. Intervals by a bootstrap over contexts.
     """
-    several, _ = kinds_of_pairs(labels)
+    several = np.flatnonzero(labels.support_sizes >= 2)
     count = len(several)
     pairs = np.triu_indices(count, 1)
     last = labels.contexts[several, -1]
-    chosen = np.not_equal.outer(last, last)[pairs]
-    y = cosines_of_pairs(H, several)[chosen]
-    classes = labels.support_classes[several]
-    S = labels.S[:, several].toarray()
-    common = S.T @ S
-    union = S.sum(axis=0)[:, None] + S.sum(axis=0) - common
-    targets = {
-        "equal supports": np.equal.outer(classes, classes)[pairs][chosen] * 1.0,
-        "overlap of supports": (common / union)[pairs][chosen],
-    }
-    controls = np.stack([value[chosen] for value in others.values()], axis=1)
-    scale = controls.std(axis=0)
-    controls = (controls - controls.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
-    i, j = pairs[0][chosen], pairs[1][chosen]
+    same_last = np.equal.outer(last, last)[pairs]
+    cosines, overlap = cosines_of_pairs(H, several), overlaps(labels, several)[pairs]
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(count, np.full(count, 1 / count), size=40)
-    found: dict[str, Any] = {"pairs": int(chosen.sum())}
-    for name, target in targets.items():
-        for label, columns in (("alone", target[:, None]), ("beside all others",
-                               np.column_stack([target, controls]))):  # fmt: skip
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    found: dict[str, Any] = {}
+    for name, chosen in (("other last", ~same_last), ("same last", same_last)):
+        i, j = pairs[0][chosen], pairs[1][chosen]
+        controls = standardised(np.stack([value[chosen] for value in others.values()], axis=1))
+        y, target = cosines[chosen], overlap[chosen]
+        if name == "same last":
+            y, target, controls = (within_groups(x, last[i]) for x in (y, target, controls))
+        for label, columns in (
+            ("alone", target[:, None]),
+            ("beside all others", np.column_stack([target, controls])),
+        ):
             columns = np.column_stack([columns, np.ones(len(y))])
             values = [_first_coefficient(columns, y, np.ones(len(y)))]
             for draw in draws:
                 weight = (draw[i] * draw[j]).astype(float)
                 values.append(_first_coefficient(columns, y, weight))
             found[f"{name}, {label}"] = {"mean": values[0], "interval": interval(values[1:])}
-    found["correlations"] = {
-        name: float(np.corrcoef(value[chosen], y)[0, 1])
-        for name, value in others.items()
-        if value[chosen].std() > 0
-    }
-    for name, target in targets.items():
-        found["correlations"][name] = float(np.corrcoef(target, y)[0, 1])
+        found[f"{name}, pairs"] = int(chosen.sum())
+        found[f"{name}, correlations"] = {
+            other: correlation(value[chosen], cosines[chosen]) for other, value in others.items()
+        } | {"overlap of supports": correlation(overlap[chosen], cosines[chosen])}
     return found
+
+
+def standardised(columns: Array) -> Array:
+    """Mean 0 and deviation 1 in each column that varies."""
+    deviation = columns.std(axis=0)
+    return (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+
+
+def within_groups(values: Array, groups: NDArray[Any]) -> Array:
+    """Values minus the mean of their group."""
+    _, index, size = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(size), *values.shape[1:]))
+    np.add.at(sums, index, values)
+    size = size.reshape(-1, *[1] * (values.ndim - 1))
+    return values - (sums / size)[index]
 
 
 def _first_coefficient(columns: Array, y: Array, weight: Array) -> float:
@@ -264,9 +307,7 @@ def nothing_shared(H: Array, labels: ntp.SoftLabels) -> dict[str, Any]:
 # ---------------------------------------------------------------- logits
 
 
-def effective_supports(
-    L: Array, labels: ntp.SoftLabels, seed: int = 0
-) -> list[dict[str, float]]:
+def effective_supports(L: Array, labels: ntp.SoftLabels, seed: int = 0) -> list[dict[str, float]]:
     """The smallest sets with mass 1 - eps, beside the supports that the text has.
 
     Overlap (Jaccard) of the effective support of context j with S_j; with S_i of another context

@@ -118,9 +118,7 @@ def read(tokenizer: Any, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64
     return tokens, numbers
 
 
-def frequent(
-    numbers: NDArray[np.int64], V: int, context_length: int, least: int
-) -> ntp.SoftLabels:
+def frequent(numbers: NDArray[np.int64], V: int, context_length: int, least: int) -> ntp.SoftLabels:
     """Soft labels of the contexts that occur at least `least` times."""
     labels = ntp.SoftLabels.from_tokens(numbers, context_length, V)
     return labels.select(np.rint(labels.pi * labels.n) >= least)

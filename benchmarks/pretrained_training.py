@@ -25,9 +25,9 @@ CHECKPOINTS = FOLDER.parent / "checkpoints"  # git ignores them
 CONTEXT_LENGTH, LEAST = 4, 5
 BATCH = 117  # a quarter of the contexts
 ADAM = {"ridge": 0.0, "optimizer": "adamw", "schedule": "cosine", "tol": None, "device": "cpu"}
-FULL = ADAM | {"lr": 1e-3, "steps": 300, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200, 300)}
-BATCHES = ADAM | {"lr": 1e-3, "steps": 600, "batch_size": BATCH}
-BATCHES["evaluate"] = (0, 2, 5, 10, 20, 50, 100, 200, 400, 600)
+FULL = ADAM | {"lr": 1e-3, "steps": 200, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200)}
+BATCHES = ADAM | {"lr": 1e-3, "steps": 400, "batch_size": BATCH}
+BATCHES["evaluate"] = (0, 2, 5, 10, 20, 50, 100, 200, 400)
 SMALL = ADAM | {"lr": 1e-2, "steps": 400, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)}
 # Name -> start, training, seed. A full batch without dropout has no randomness but its start.
 RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -40,6 +40,9 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "random_batches_seed0": ("random last layer", BATCHES, 0),
     "random_batches_seed1": ("random last layer", BATCHES, 1),
     "pretrained_full": ("pretrained", FULL, 0),
+    "free_from_pretrained": ("free vectors from the pretrained ones", BATCHES, 0),
+    "free_large_seed0": ("free vectors as long as the pretrained ones", BATCHES, 0),
+    "free_large_seed1": ("free vectors as long as the pretrained ones", BATCHES, 1),
 }
 NEURAL_COLLAPSE = ("nc1", "cdnv", "self_duality", "agreement")
 METRICS = (
@@ -80,9 +83,7 @@ def all_metrics(labels: ntp.SoftLabels, L_mm: NDArray[np.float64]) -> dict[str, 
     metrics: dict[str, Any] = dict(ntp.standard_metrics(labels, *METRICS, L_mm=L_mm))
     several, kinds = kinds_of_pairs(labels)
     for kind, chosen in kinds.items():
-        metrics[kind] = lambda L, W, H, chosen=chosen: (
-            cosines_of_pairs(H, several)[chosen].mean()
-        )
+        metrics[kind] = lambda L, W, H, chosen=chosen: cosines_of_pairs(H, several)[chosen].mean()
     last = labels.contexts[:, -1]
     for k, several_tokens in (("k=1", False), ("k>=2", True)):
         for dealt, groups in (("among all", None), ("same last", last)):
@@ -106,6 +107,8 @@ def build(start: str, seed: int, labels: ntp.SoftLabels, model: Pretrained) -> A
         return ntp.Transformer(ntp.TransformerConfig(**sizes, seed=seed))
     if start == "free vectors":
         return ntp.UFM(labels.V, labels.m, d=64, seed=seed)
+    if start.startswith("free vectors "):
+        return free_vectors_like(model, labels, seed, own_directions="from" in start)
     last = LastLayer(model, labels.contexts)
     if start == "random last layer":
         with torch.random.fork_rng():
@@ -118,6 +121,19 @@ def build(start: str, seed: int, labels: ntp.SoftLabels, model: Pretrained) -> A
     return last
 
 
+def free_vectors_like(
+    model: Pretrained, labels: ntp.SoftLabels, seed: int, own_directions: bool
+) -> ntp.UFM:
+    """Free vectors that start at the pretrained W and H, or at random ones of the same lengths."""
+    with torch.no_grad():
+        W, H = model.W, model.embeddings(labels.contexts)
+        free = ntp.UFM(labels.V, labels.m, W.shape[1], seed=seed, dtype=torch.float32)
+        for own, start in ((free.W, W), (free.H, H)):
+            scale = start.norm() / own.norm()
+            own.copy_(start if own_directions else own * scale)
+    return free
+
+
 def run(name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]) -> dict[str, Any]:
     """Train from one start, or go on with it, and return what is stored."""
     start, options, seed = RUNS[name]
@@ -126,7 +142,7 @@ def run(name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]) -> dict[str,
     checkpoint = CHECKPOINTS / f"{name}.safetensors"
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     config = ntp.TrainConfig(
-        **options, seed=seed, checkpoint=str(checkpoint), checkpoint_every=10, overwrite=True
+        **options, seed=seed, checkpoint=str(checkpoint), checkpoint_every=100, overwrite=True
     )
     before = time.process_time()
     if checkpoint.exists():

@@ -116,11 +116,16 @@ def test_parts_of_the_fixture():
     assert pdf.parts(FIXTURE)[:2] == [("", ["book/intro"]), ("Part I", ["book/first"])]
 
 
+PACKAGE = "ntp_lite/__init__.py"
+
+
 @pytest.fixture
 def tree(tmp_path):
     """The files that a release compares, all of v9.8.7."""
-    for name in ("pyproject.toml", "CITATION.cff", "_config.yml"):
+    (tmp_path / "ntp_lite").mkdir()
+    for name in ("pyproject.toml", "CITATION.cff", "_config.yml", PACKAGE):
         shutil.copy(ROOT / name, tmp_path / name)
+    replace(tmp_path / PACKAGE, r'(?m)^__version__ = ".*"', '__version__ = "9.8.7"')
     replace(tmp_path / "pyproject.toml", r'(?m)^version = ".*"', 'version = "9.8.7"')
     replace(tmp_path / "CITATION.cff", r"(?m)^version: .*", "version: 9.8.7")
     replace(tmp_path / "_config.yml", r'ntp_release: "[^"]*"', 'ntp_release: "v9.8.7"')
@@ -141,7 +146,9 @@ def test_a_release_that_agrees(tree):
     assert release.notes(tree, "9.8.7") == "All."
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "CITATION.cff", "_config.yml", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "name", ["pyproject.toml", PACKAGE, "CITATION.cff", "_config.yml", "CHANGELOG.md"]
+)
 def test_a_file_of_another_release_is_named(name, tree):
     replace(tree / name, r"9\.8\.7", "9.8.5")
     (complaint,) = release.disagreements(tree, "v9.8.7")

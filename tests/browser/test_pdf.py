@@ -56,7 +56,7 @@ def test_sheets_are_numbered_and_the_contents_say_where(printed):
     texts = [sheet.extract_text().split() for sheet in printed.pages]
     assert len(texts) == 6
     assert texts[0] == ["The", "book"], "the title has no number"
-    assert [text[-1] for text in texts[1:]] == ["2", "3", "4", "5", "6"]
+    assert [text[0] for text in texts[1:]] == ["2", "3", "4", "5", "6"]
     contents = " ".join(texts[1])
     assert "A part" in contents
     for title, number in (("The book", 3), ("1. First", 5)):

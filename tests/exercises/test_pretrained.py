@@ -14,10 +14,7 @@ def by_listing(cosines, chosen, times):
     """The resample written out: every draw a row, every pair of draws of different contexts."""
     drawn = [i for i, count in enumerate(times) for _ in range(count)]
     values = [
-        cosines[i, j]
-        for a, i in enumerate(drawn)
-        for j in drawn[:a]
-        if i != j and chosen[i, j]
+        cosines[i, j] for a, i in enumerate(drawn) for j in drawn[:a] if i != j and chosen[i, j]
     ]
     return np.mean(values)
 
@@ -38,8 +35,9 @@ def weighted(cosines, chosen, weights, apart=True):
         (lambda c, k, t: weighted(c, k, np.ones_like(c)), "without any resampling"),
         (lambda c, k, t: (c * k * np.outer(t, t))[~np.eye(len(t), dtype=bool)].sum(), "the sum;"),
         (
-            lambda c, k, t: (c * k * np.outer(t, t))[~np.eye(len(t), dtype=bool)].sum()
-            / (k.sum() - len(t)),
+            lambda c, k, t: (
+                (c * k * np.outer(t, t))[~np.eye(len(t), dtype=bool)].sum() / (k.sum() - len(t))
+            ),
             "not by the number of pairs",
         ),
         (lambda c, k, t: 0.5, "Not yet"),

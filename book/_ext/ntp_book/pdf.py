@@ -29,6 +29,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 TREE = Path(__file__).resolve().parents[3]
 # Stands for "this book" in the links of a single print; nobody can register a name below .invalid.
 THIS_BOOK = "https://book.invalid/#"
+PROMPT = "Hide the code"  # nb_code_prompt_hide in _config.yml
 SECONDS = 300  # for one page; the longest takes ten on a quiet machine
 WIDTH = 658  # of an A4 sheet between its margins, in pixels
 # Only on paper: the sheet is the page, and what has room on the site has it here.
@@ -36,7 +37,7 @@ STYLE = """
 @page {
   margin: 18mm;
   size: A4;
-  @bottom-center { color: #555; content: counter(page); font: 9px sans-serif; }
+  @bottom-center { color: #555; content: counter(page); font: 8pt sans-serif; }
 }
 html, body { background: #fff; font-size: 11pt; height: auto; }
 .bd-article { font-size: 1rem; max-width: none; padding: 0 !important; }
@@ -51,6 +52,15 @@ nav.contents .part { font-weight: 650; margin-top: 0.8rem; }
 a.headerlink, .ntp-controls, .ntp-numbers, .copybtn { display: none !important; }
 pre { font-size: 8.5pt !important; overflow: visible !important; white-space: pre-wrap !important; }
 pre { overflow-wrap: anywhere; }
+/* A box that scrolls would never be cut by the end of a sheet. */
+.bd-article :is(.cell, .cell_input, .cell_output, details, .admonition, pre),
+.bd-article div[class*="highlight"] {
+  break-inside: auto !important;
+  overflow: visible !important;
+}
+.bd-article div[class*="highlight"] { display: block !important; }
+div.math { break-before: avoid; break-inside: avoid; }
+p, pre { orphans: 3; widows: 3; }
 figure { break-inside: avoid; }
 """
 WITHOUT_NUMBER = "@page :first { @bottom-center { content: none; } }"
@@ -150,6 +160,17 @@ def title_of(heading: Tag | None) -> str:
     return "" if heading is None else " ".join(heading.get_text().split()).removesuffix("#")
 
 
+def unfold(article: Tag) -> None:
+    """Open all folds, and take out what only a screen has."""
+    for script in article.find_all("script"):
+        script.decompose()
+    for details in article.find_all("details"):
+        details["open"] = ""
+    for prompt in article.select("summary > .expanded"):
+        if prompt.get_text() == PROMPT:
+            prompt.string = "Code"  # nobody can hide it on paper
+
+
 def read_page(site: Path, page: str, pages: Sequence[str]) -> Page:
     """Return a page of the site, unfolded, with names and links that hold in the whole book."""
     soup = BeautifulSoup((site / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
@@ -157,10 +178,7 @@ def read_page(site: Path, page: str, pages: Sequence[str]) -> Page:
     if not isinstance(article, Tag):
         raise PrintError(f"{page}.html has no article; build the site with `make book`.")
     found = Page(name_of(page), title_of(article.find("h1")), head_of(soup), article)
-    for script in article.find_all("script"):
-        script.decompose()
-    for details in article.find_all("details"):
-        details["open"] = ""
+    unfold(article)
     for node in article.find_all(id=True):
         node["id"] = name_of(page, str(node["id"]))
     for link in article.find_all("a", href=True):
@@ -324,12 +342,16 @@ def bind(
         parent = None
         if caption:
             number, _ = places[pages[of_part[0]].name]
-            parent = writer.add_outline_item(caption, number - 1)
+            parent = writer.add_outline_item(title=caption, page_number=number - 1)
         for docname in of_part:
             page = pages[docname]
-            chapter = writer.add_outline_item(page.title, places[page.name][0] - 1, parent)
+            number, _ = places[page.name]
+            chapter = writer.add_outline_item(
+                title=page.title, page_number=number - 1, parent=parent
+            )
             for name, title in page.sections:
-                writer.add_outline_item(title, places[name][0] - 1, chapter)
+                number, _ = places[name]
+                writer.add_outline_item(title=title, page_number=number - 1, parent=chapter)
     writer.add_metadata({"/Title": pages[book[0][1][0]].title})
     writer.compress_identical_objects()  # fonts and styles come with every print
     bound = io.BytesIO()
