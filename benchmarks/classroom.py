@@ -134,7 +134,7 @@ def in_old_format(notebook: Json) -> None:
 def with_scratch_cells(notebook: Json) -> None:
     """Add cells of one's own that fail, overwrite and loop."""
     for source in ("1 / 0", "np = None", "while True: pass"):
-        cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
+        cell: Json = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
         notebook["cells"].insert(1, cell | {"execution_count": None})
 
 
