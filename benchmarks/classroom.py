@@ -134,7 +134,7 @@ def in_old_format(notebook: Json) -> None:
 def with_scratch_cells(notebook: Json) -> None:
     """Add cells of one's own that fail, overwrite and loop."""
     for source in ("1 / 0", "np = None", "while True: pass"):
-        cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
+        cell: Json = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
         notebook["cells"].insert(1, cell | {"execution_count": None})
 
 
@@ -231,7 +231,8 @@ LOSES_NOTHING = {  # they stand before a right answer
     "prints much": "for _ in range(100):\n    print('x' * 2**20)",
     "starts threads": "import threading, time\nfor _ in range(9):\n"
     "    threading.Thread(target=time.sleep, args=[10**6], daemon=True).start()",
-    "fills its folder": "try:\n    open('x', 'wb').write(bytes(2**29))\nexcept OSError:\n    pass",
+    "fills its folder": "try:\n    with open('x', 'wb') as file:\n"
+    "        for _ in range(600):\n            file.write(bytes(2**20))\nexcept OSError:\n    pass",
     "traces": "import sys\nsys.settrace(lambda *a: None)",
     "hides warnings": "import warnings\nwarnings.simplefilter('error')\n",
     "leaves at exit": "import atexit, time\natexit.register(time.sleep, 10**6)",

@@ -10,8 +10,9 @@ import pytest
 
 from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import HandGrades
+from teaching.grader.helpers import find_helpers
 from teaching.grader.late import LatePolicy, read_time
-from teaching.grader.plan import Kind, Step
+from teaching.grader.plan import Answers, Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.grader.results import Marked, export_to_systems, grades_table
 from teaching.grader.roster import Roster
@@ -263,6 +264,26 @@ def test_a_renamed_copy_is_a_hint_and_another_solution_is_not():
         record.parts = [part for part in record.parts if part.kind is Kind.ANSWER]
     pairs = find_alike(records)
     assert [(pair.first, pair.second) for pair in pairs] == [("one", "two")]
+
+
+ODD_CODE = {
+    "signs": "total = " + "-" * 100_000 + "1",
+    "brackets": "total = " + "(" * 5000 + "1" + ")" * 5000,
+    "a long number": "total = 0x" + "f" * 10_000,
+    "many numbers": "total = [" + "1, " * 10**6 + "]",
+}
+
+
+@pytest.mark.parametrize("source", ODD_CODE.values(), ids=list(ODD_CODE))
+def test_code_that_no_parser_reads_stops_nothing(source):
+    """It is looked at in the process that writes the results of the whole class.
+
+    Mutation seen to fail: only SyntaxError, ValueError and RecursionError are expected.
+    """
+    assert find_alike([marked("one", code=source).record, marked("two", code="").record]) == []
+    step = Step("code", Kind.ANSWER, "", "total = 1", 0)
+    answers = Answers({"code": [source]}, {}, [], [])
+    assert find_helpers([step], answers, str) == {"code": []}
 
 
 def test_what_many_gave_and_what_is_short_is_no_hint():

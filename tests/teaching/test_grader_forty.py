@@ -15,7 +15,7 @@ classroom = importlib.util.module_from_spec(spec)
 sys.modules["classroom"] = classroom  # dataclasses look their module up
 spec.loader.exec_module(classroom)
 
-LIMITS = ["--cell-seconds", "4", "--notebook-seconds", "90", "--memory", "400", *OPTIONS]
+LIMITS = ["--cell-seconds", "8", "--notebook-seconds", "90", "--memory", "400", *OPTIONS]
 # What the solutions of the tiny set look like with a mistake.
 MISTAKES = {"q1-code": [["** 2", "** 3", "not the mean"]], "q2-code": [["sum", "max", "not the"]]}
 

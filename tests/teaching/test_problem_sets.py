@@ -152,7 +152,7 @@ def tests_of_answers(name: str) -> dict[int, list[int]]:
     """The test cells of each answer cell: those that follow it before the next answer."""
     found: dict[int, list[int]] = {}
     for i, cell in enumerate(master(name).cells):
-        if is_answer(grading(cell)):
+        if is_answer(grading(cell)) and not is_by_hand(grading(cell)):
             found[i] = []
         elif is_test(grading(cell)):
             found[max(found)].append(i)

@@ -95,9 +95,14 @@ def chapters(root: Path = TREE) -> list[str]:
     return [page for part in numbered for page in part.files()]
 
 
+def classes_of(node: Tag) -> list[str]:
+    """Return the classes of an element."""
+    return [str(name) for name in node.get_attribute_list("class") if name]
+
+
 def kind_of(node: Tag) -> str:
     """Return which kind of slide a part of a page makes, or "" for none."""
-    classes = node.get("class") or []
+    classes = classes_of(node)
     if node.name == "figure":
         return "picture"
     if node.name != "div" or "admonition" not in classes:
@@ -110,7 +115,7 @@ def kind_of(node: Tag) -> str:
 
 def is_skipped(node: Tag) -> bool:
     """Say whether a part of a page is left out, with all that is in it."""
-    classes = node.get("class") or []
+    classes = classes_of(node)
     return any(name.removeprefix(".") in (*classes, node.name) for name in SKIPPED)
 
 
@@ -126,7 +131,7 @@ def shown_parts(
         elif kind_of(child):
             yield section, child, folded
         else:
-            is_aside = "ntp-aside" in (child.get("class") or [])
+            is_aside = "ntp-aside" in classes_of(child)
             yield from shown_parts(child, section, folded or is_aside)
 
 
@@ -163,7 +168,7 @@ class Figures:
 
     def take(self, part: Tag) -> None:
         """Write the pictures of a part; what was linked is linked to where it stands now."""
-        if "ntp-interactive" in (part.get("class") or []):
+        if "ntp-interactive" in classes_of(part):
             self.moving += 1
             for number, still in enumerate(part.select(f'img[src^="{STILL}"]'), 1):
                 picture = base64.b64decode(str(still["src"]).removeprefix(STILL))
