@@ -52,6 +52,7 @@ nav.contents li::after { color: #777; content: attr(data-sheet); order: 3; }
 nav.contents li > span { border-bottom: 1px dotted #999; flex: 1; order: 2; }
 nav.contents .part { font-weight: 650; margin-top: 0.8rem; }
 a.headerlink, .ntp-controls, .ntp-numbers, .copybtn { display: none !important; }
+.toctree-wrapper { display: none; } /* empty, but its margin may take a sheet */
 pre { font-size: 8.5pt !important; overflow: visible !important; white-space: pre-wrap !important; }
 pre { overflow-wrap: anywhere; }
 /* A box that scrolls would never be cut by the end of a sheet. */

@@ -86,7 +86,7 @@ def kernel_of(stand_in: StandIn, environment: Mapping[str, str]) -> Iterator[Pat
     with tempfile.TemporaryDirectory() as scratch:
         kernel = Path(scratch) / "kernels" / KERNEL
         kernel.mkdir(parents=True)
-        command = [str(stand_in.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        command = [stand_in.python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         # In Colab nothing of another environment is on the path.
         variables = {"PYTHONPATH": "", "OMP_NUM_THREADS": "1", **environment}
         variables["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else old kernels warn of their debugger
