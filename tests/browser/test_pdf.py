@@ -28,11 +28,12 @@ TO_FIRST = 'See <a href="first.html#place">there</a>, <a href="https://example.o
 
 @pytest.fixture
 def site(tmp_path):
-    (tmp_path / "book").mkdir()
-    (tmp_path / "_toc.yml").write_text(TOC, encoding="utf-8")
-    write(tmp_path, "intro", "The book", TO_FIRST)
-    write(tmp_path, "first", "1. First", 'Back to <a href="intro.html">the beginning</a>')
-    return tmp_path
+    folder = tmp_path / "html"
+    (folder / "book").mkdir(parents=True)
+    (folder / "_toc.yml").write_text(TOC, encoding="utf-8")
+    write(folder, "intro", "The book", TO_FIRST)
+    write(folder, "first", "1. First", 'Back to <a href="intro.html">the beginning</a>')
+    return folder
 
 
 def write(folder, name, title, text):
@@ -85,6 +86,21 @@ def test_bookmarks_follow_parts_chapters_and_sections(printed):
         *("The book", ["The book, later"]),
         *("A part", ["1. First", ["1. First, later"]]),
     ]
+
+
+def test_only_what_changed_is_printed_again(site):
+    """Else a book that is printed on a busy machine would never be finished."""
+    print_book(site)
+    kept = site.parent / "pdf"
+    before = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    fronts = {"contents", "contents-to-count"}
+    assert {name.partition(".")[0] for name in before} == {*fronts, "book-intro", "book-first"}
+    write(site, "first", "1. First", "Another text")
+    pdf_again = pypdf.PdfReader(io.BytesIO(print_book(site)))
+    assert "Another text" in pdf_again.pages[4].extract_text()
+    after = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    changed = {name.partition(".")[0] for name, _ in before.items() ^ after.items()}
+    assert changed == {"book-first"}
 
 
 def test_a_link_to_nowhere_stops_the_print(site):

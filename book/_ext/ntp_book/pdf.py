@@ -6,12 +6,14 @@ Each page of `_toc.yml` is printed by itself, everything unfolded, on sheets tha
 from the page before; then the sheets are put together, with title, table of contents and bookmarks.
 (All pages in one document take a browser a quarter of an hour and most of its memory.) In the
 single prints, links within the book are addresses of a host that does not exist; in the bound book
-they lead to the place they mean. Moving figures show their stills.
+they lead to the place they mean. Moving figures show their stills. The single prints are kept in
+the folder `pdf` beside the site, and are used again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import html
 import io
 import shutil
@@ -50,6 +52,7 @@ nav.contents li::after { color: #777; content: attr(data-sheet); order: 3; }
 nav.contents li > span { border-bottom: 1px dotted #999; flex: 1; order: 2; }
 nav.contents .part { font-weight: 650; margin-top: 0.8rem; }
 a.headerlink, .ntp-controls, .ntp-numbers, .copybtn { display: none !important; }
+.toctree-wrapper { display: none; } /* empty, but its margin may take a sheet */
 pre { font-size: 8.5pt !important; overflow: visible !important; white-space: pre-wrap !important; }
 pre { overflow-wrap: anywhere; }
 /* A box that scrolls would never be cut by the end of a sheet. */
@@ -235,23 +238,40 @@ def contents(
 
 
 class Printer:
-    """A browser that prints pages; their relative addresses hold as in `folder`."""
+    """A browser that prints pages; their relative addresses hold as in `folder`.
 
-    def __init__(self, browser: Any, folder: Path) -> None:
+    kept : where prints are kept, by what was printed: a print that was interrupted goes on where it
+        was, and after a change only what comes later is printed again.
+    """
+
+    def __init__(self, browser: Any, folder: Path, kept: Path) -> None:
         self.browser = browser
         self.folder = folder
+        self.kept = kept
+        kept.mkdir(parents=True, exist_ok=True)
 
     def print(self, name: str, text: str, before: int) -> Sheets:
         """Print one document once its formulas are drawn; PrintError where something is cut."""
+        # Names of styles, scripts and pictures in the text change with their content.
+        digest = hashlib.sha256(f"{text}{FIT}".encode()).hexdigest()[:16]
+        path = self.kept / f"{name}.{digest}.pdf"
+        if not path.exists():
+            pdf = self.of_text(name, text)
+            for former in self.kept.glob(f"{name}.*.pdf"):
+                former.unlink()
+            path.write_bytes(pdf)
+        return read_sheets(path.read_bytes(), before)
+
+    def of_text(self, name: str, text: str) -> bytes:
+        """Return the print of a document."""
         with tempfile.NamedTemporaryFile("w", suffix=".html", dir=self.folder) as file:
             file.write(text)
             file.flush()
             page = self.browser.new_page(viewport={"width": WIDTH, "height": 1000})
             try:
-                pdf = self.of_page(page, name, Path(file.name).as_uri())
+                return self.of_page(page, name, Path(file.name).as_uri())
             finally:
                 page.close()
-        return read_sheets(pdf, before)
 
     def of_page(self, page: Any, name: str, address: str) -> bytes:
         """Return the print of the page at an address."""
@@ -272,7 +292,7 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def printer(folder: Path) -> Iterator[Printer]:
+def printer(folder: Path, kept: Path) -> Iterator[Printer]:
     """Start the browser."""
     from playwright.sync_api import sync_playwright
 
@@ -283,7 +303,7 @@ def printer(folder: Path) -> Iterator[Printer]:
         browser = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu"]
         )
-        yield Printer(browser, folder)
+        yield Printer(browser, folder, kept)
         browser.close()
 
 
@@ -313,7 +333,8 @@ def front_matter(
     title = f'<div class="title-page"><h1>{html.escape(first.title)}</h1></div>'
     titles = {docname: page.title for docname, page in pages.items()}
     body = f'<article class="bd-article">{title}{contents(book, titles, sheets)}</article>'
-    return press.print("contents", document(first.head, body, 0, [], WITHOUT_NUMBER), 0)
+    name = "contents" if sheets else "contents-to-count"
+    return press.print(name, document(first.head, body, 0, [], WITHOUT_NUMBER), 0)
 
 
 def print_page(press: Printer, page: Page, before: int, wanted: set[str]) -> Sheets:
@@ -393,7 +414,7 @@ def print_book(site: Path, root: Path = TREE) -> bytes:
     pages = {docname: read_page(site, docname, names) for docname in names}
     wanted = {place for page in pages.values() for place in page.links}
     # In the folder of the pages, so that their relative addresses hold.
-    with printer(site / "book") as press:
+    with printer(site / "book", site.parent / "pdf") as press:
         front = front_matter(press, book, pages, {})
         printed: list[Sheets] = []
         before = front.count

@@ -84,6 +84,8 @@ def check(options: argparse.Namespace) -> bool:
     unknown = [name for name in options.stand_ins if name not in NAMES]
     if unknown:
         raise StandInError(f"There is no stand-in {unknown[0]}; choose from {', '.join(NAMES)}.")
+    if not (TREE / ".git").exists():
+        raise StandInError("The check copies the files that git knows: run it in a clone.")
     good = True
     with tempfile.TemporaryDirectory() as scratch:
         copy = fork(TREE, FORK, Path(scratch))

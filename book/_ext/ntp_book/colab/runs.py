@@ -25,6 +25,7 @@ from .stand_ins import StandIn
 KERNEL = "stand-in"
 TIMEOUT = 1800  # seconds for one cell, on a busy machine
 REQUIREMENTS = re.compile(r"(?m)^REQUIREMENTS = (\[.*?\])")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of IPython's tracebacks
 # The processor time of the kernel and of all that it has started, in seconds.
 SECONDS = "import os; print(sum(os.times()[:4]))"
 
@@ -85,7 +86,7 @@ def kernel_of(stand_in: StandIn, environment: Mapping[str, str]) -> Iterator[Pat
     with tempfile.TemporaryDirectory() as scratch:
         kernel = Path(scratch) / "kernels" / KERNEL
         kernel.mkdir(parents=True)
-        command = [str(stand_in.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        command = [stand_in.python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         # In Colab nothing of another environment is on the path.
         variables = {"PYTHONPATH": "", "OMP_NUM_THREADS": "1", **environment}
         variables["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else old kernels warn of their debugger
@@ -122,7 +123,7 @@ def execute(notebook: NotebookNode, folder: Path) -> tuple[str, float, float]:
     except DeadKernelError:
         failure = "its kernel died, as it does when memory runs out"
     except (CellExecutionError, CellTimeoutError) as error:
-        failure = str(error).strip().splitlines()[-1]
+        failure = COLOURS.sub("", str(error)).strip().splitlines()[-1]
     spent = [float(probe.outputs[0]["text"]) if probe.outputs else 0.0 for probe in probes]
     notebook.cells = [cell for cell in clocked.cells if cell not in probes]
     return failure, max(0.0, spent[1] - spent[0]), max(0.0, spent[2] - spent[0])

@@ -47,9 +47,9 @@ class StandIn:
     folder: Path
 
     @property
-    def python(self) -> Path:
+    def python(self) -> str:
         """Return its Python."""
-        return self.folder / "bin" / "python"
+        return str(self.folder / "bin" / "python")
 
     def version(self) -> str:
         """Return the version of its Python."""
@@ -158,12 +158,13 @@ def python_for(name: str, project: Path) -> str:
         version = table["requires-python"].removeprefix(">=")
     else:
         version = re.findall(r"(?m)^# python ([\d.]+)$", FREEZE.read_text(encoding="utf-8"))[0]
-    found = shutil.which(f"python{version}")
-    # A version manager may know the name and have no such Python.
-    starts = [found, "-c", ""]
-    if found and subprocess.run(starts, capture_output=True, check=False).returncode == 0:
-        return found
-    return sys.executable
+    found = shutil.which(f"python{version}") or ""
+    return found if found and starts(found) else sys.executable
+
+
+def starts(python: str) -> bool:
+    """Say whether a Python starts; a version manager may know its name and have none."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 def build(name: str, folder: Path, python: str, requirements: list[str]) -> StandIn:
