@@ -39,7 +39,7 @@ SHOWN = 12  # contexts in the map of cosines
 EVERY_THIRD = range(3, 31, 3)  # of the 30 layers
 LATE = 27  # the layer after which next words count most
 FUTURES, HISTORIES = 10, 120
-READ_WITH_HISTORY = 5000  # tokens of the text
+READ_WITH_HISTORY, BLOCK = 5000, 192  # tokens of the text, in blocks
 
 
 class Reader:
@@ -196,31 +196,57 @@ def explanations(reader: Reader) -> dict[str, Any]:
 
 
 def history(reader: Reader) -> dict[str, Any]:
-    """Contexts where they stand, with the text before them: the mean over their occurrences."""
-    tokens, numbers = reader.text["primer"]
-    length, block, before = MAIN["primer"], 192, 64
-    labels = reader.labels("primer", length)
+    """Contexts where they stand, with the text before them: the mean over their occurrences.
+
+    The model reads blocks of the text; a context counts where at least `before` tokens precede it.
+    Where in the text two contexts stand may make them alike, so the distance of their mean places
+    is one of the explanations.
+    """
+    numbers = reader.text["primer"][1]
+    before = BLOCK // 3
+    labels = reader.labels("primer", MAIN["primer"])
+    found: dict[str, Any] = {"tokens before a context": [before, BLOCK - 1]}
+    for weights, lm in (("plain", reader.lm), ("born", reader.random_lm)):
+        model = reader.model("primer", lm=lm)
+        sums, places, times = read_on(model, numbers, labels, before)
+        seen = times > 0
+        kept = labels.select(seen)
+        H = (sums[seen] / times[seen, None]).T
+        vectors = lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
+        others = measure.explanations(kept, numbers, vectors)
+        several = np.flatnonzero(kept.support_sizes >= 2)
+        where = (places[seen] / times[seen])[several]
+        apart = np.abs(np.subtract.outer(where, where))[np.triu_indices(len(several), 1)]
+        others |= {"distance in the text": apart, "log distance": np.log1p(apart)}
+        found[weights] = {
+            "m": kept.m,
+            "kinds": measure.by_kind(H, kept),
+            "dealt within last token": measure.shuffled(H, kept, within_last=True),
+            "explained": measure.explained(H, kept, others),
+        }
+    return found
+
+
+@torch.no_grad()
+def read_on(
+    model: Pretrained, numbers: NDArray[np.int64], labels: ntp.SoftLabels, before: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """For each context: sum of its vectors, sum of its places, and how often it was read."""
+    length = MAIN["primer"]
     column = {tuple(context): j for j, context in enumerate(labels.contexts.tolist())}
-    sums, times = np.zeros((labels.m, reader.model("primer").W.shape[1])), np.zeros(labels.m)
-    for first in range(0, READ_WITH_HISTORY, block - before):
-        ids = torch.tensor(tokens[numbers[first : first + block]])[None]
-        with torch.no_grad():
-            states = reader.lm.base_model(ids).last_hidden_state[0].double().numpy()
-        for place in range(before, block):
+    sums = np.zeros((labels.m, model.W.shape[1]))
+    places, times = np.zeros(labels.m), np.zeros(labels.m)
+    for first in range(0, READ_WITH_HISTORY, BLOCK - before):
+        ids = model.tokens[torch.tensor(numbers[first : first + BLOCK])][None]
+        states = model.lm.base_model(ids).last_hidden_state[0].double().numpy()
+        for place in range(before, ids.shape[1]):
             at = first + place
             j = column.get(tuple(numbers[at - length + 1 : at + 1].tolist()))
             if j is not None:
                 sums[j] += states[place]
+                places[j] += at
                 times[j] += 1
-    kept = labels.select(times > 0)
-    H = (sums[times > 0] / times[times > 0, None]).T
-    found = {
-        "tokens before a context": [before, block - 1],
-        "m": kept.m,
-        "kinds": measure.by_kind(H, kept),
-        "dealt within last token": measure.shuffled(H, kept, within_last=True),
-    }
-    return found
+    return sums, places, times
 
 
 def spectrum(reader: Reader) -> dict[str, Any]:
@@ -461,10 +487,13 @@ def ends(reader: Reader) -> dict[str, Any]:
     """Where the training runs began and ended, against supports dealt out within last tokens."""
     labels = reader.labels("primer", MAIN["primer"])
     found: dict[str, Any] = {}
-    for path in sorted(training.CHECKPOINTS.glob("*.npz")):
+    for name in training.RUNS:
+        path = training.CHECKPOINTS / f"{name}.npz"
+        if not path.exists():
+            continue
         with np.load(path) as factors:
             H = factors["H"]
-        found[path.stem] = {
+        found[name] = {
             "kinds": measure.by_kind(H, labels),
             "dealt within last token": measure.shuffled(H, labels, within_last=True),
         }
@@ -476,6 +505,7 @@ def ends(reader: Reader) -> dict[str, Any]:
 
 COLUMNS = {
     "excess loss": "excess_loss",
+    "same support, other last": "same support, other last",
     "in-support error": "in_support_error",
     "cosine to L_mm": "cosine_mm",
     "cosine to proxy": "cosine_proxy",
@@ -503,6 +533,9 @@ ROWS = {
     "decoder from scratch, seed 1": ("decoder_seed1", -1),
     "free vectors, seed 0": ("free_seed0", -1),
     "free vectors, seed 1": ("free_seed1", -1),
+    "free vectors from the pretrained ones": ("free_from_pretrained", -1),
+    "free vectors as long as those, seed 0": ("free_large_seed0", -1),
+    "free vectors as long as those, seed 1": ("free_large_seed1", -1),
     "path at the pretrained model's loss": ("path_pretrained_batches_seed0", -1),
     "path at the decoder's loss": ("path_decoder_seed0", -1),
 }

@@ -41,6 +41,11 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "random_batches_seed1": ("random last layer", BATCHES, 1),
     "pretrained_full": ("pretrained", FULL, 0),
     "free_from_pretrained": ("free vectors from the pretrained ones", BATCHES, 0),
+    "free_from_pretrained_fast": (
+        "free vectors from the pretrained ones",
+        BATCHES | {"lr": 1e-2},
+        0,
+    ),
     "free_large_seed0": ("free vectors as long as the pretrained ones", BATCHES, 0),
     "free_large_seed1": ("free vectors as long as the pretrained ones", BATCHES, 1),
 }
