@@ -333,3 +333,12 @@ def test_pairs_whose_lengths_stand_still():
     """Cosines move along the slider, lengths do not. Mutation: both joined without broadcasting."""
     panel = live.Pairs(title="t", lengths=[[1.0, 2.0]], cosines=[[0.1], [0.9]], names=[("a", "b")])
     assert panel.data((2,))["frames"] == [[1, 2, 0.1], [1, 2, 0.9]]
+
+
+def test_a_table_of_counts_shows_the_words_that_its_contexts_share():
+    """By their counts alone the words after "lily was" would not be among the rows."""
+    ids, vocab = ntp.load_corpus("lily")
+    page = live.TextCounts(text=vocab.decode(ids), context_length=2, alt=ALT).html(library=False)
+    rows = re.findall(r'<th scope="row">(.*?)</th>', page)
+    assert len(rows) == 18
+    assert {"happy", "sad", "tired", "warm", "cold", "hungry"} <= set(rows)

@@ -1385,7 +1385,7 @@
 
   // --- Figures: a text and its counts ---------------------------------------------------------------
 
-  const SHOWN = { words: 14, contexts: 10 };
+  const SHOWN = { words: 18, contexts: 10 };
 
   function mountText(root, data) {
     const area = root.querySelector("textarea");
@@ -1420,8 +1420,10 @@
 
   function countsTable({ words, contexts }, matrix) {
     const columns = contexts.slice(0, SHOWN.contexts);
-    const relevant = new Set(columns.flatMap(([, { next }]) => [...next.keys()]));
-    const rows = words.filter((word) => relevant.has(word)).slice(0, SHOWN.words);
+    // Words that several of these contexts share come first: what they share is what matters.
+    const sharedBy = (word) => columns.filter(([, { next }]) => next.has(word)).length;
+    const following = words.filter((word) => sharedBy(word) > 0);
+    const rows = following.sort((a, b) => sharedBy(b) - sharedBy(a)).slice(0, SHOWN.words);
     const cell = ({ total, next }, word) => {
       const count = next.get(word) || 0;
       const value = { N: count, P: count ? format(".2f")(count / total) : 0, S: count ? 1 : 0 }[matrix];
