@@ -534,6 +534,7 @@ ROWS = {
     "free vectors, seed 0": ("free_seed0", -1),
     "free vectors, seed 1": ("free_seed1", -1),
     "free vectors from the pretrained ones": ("free_from_pretrained", -1),
+    "the same, ten times the learning rate": ("free_from_pretrained_fast", -1),
     "free vectors as long as those, seed 0": ("free_large_seed0", -1),
     "free vectors as long as those, seed 1": ("free_large_seed1", -1),
     "path at the pretrained model's loss": ("path_pretrained_batches_seed0", -1),
