@@ -344,19 +344,7 @@ def waiting(notebook):
     return [text for text in sources if WAITING.search(text) and not FORM_FIELD.search(text)]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(
-            path,
-            id=path.stem,
-            marks=pytest.mark.xfail(strict=True, reason="the cell for a file of one's own waits")
-            if path.stem == "your_text_and_scale"
-            else (),
-        )
-        for path in NOTEBOOKS
-    ],
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def test_no_cell_waits(path):
     assert waiting(nbformat.read(path, as_version=4)) == []
 
