@@ -25,7 +25,7 @@ import pretrained_training as training
 import torch
 from harness import fail_unless, machine, report
 from numpy.typing import NDArray
-from pretrained_model import FOLDER, Pretrained, frequent, load, read
+from pretrained_model import FOLDER, Pretrained, contexts_of, frequent, load, read
 
 import ntp_lite as ntp
 
@@ -96,7 +96,7 @@ def check_logits(reader: Reader) -> float:
     """W H must be the model's own logits: the largest difference."""
     labels = reader.labels("primer", 4)
     model = reader.model("primer")
-    contexts = labels.contexts[:20]
+    contexts = contexts_of(labels)[:20]
     with torch.no_grad():
         own = reader.lm(model.tokens[torch.tensor(contexts)]).logits[:, -1][:, model.tokens].T
         difference = float((model.W @ model.embeddings(contexts) - own).abs().max())
@@ -115,7 +115,7 @@ def one_condition(
     lm = reader.random_lm if is_random else reader.lm
     model = reader.model(text, STARTS[start], lm)
     name = f"{text}_{length}_{'born' if is_random else start}"
-    states = layers_of(model, labels.contexts, name).astype(float)
+    states = layers_of(model, contexts_of(labels), name).astype(float)
     H = states[-1]
     W = model.W.detach().double().numpy()
     L = W @ H
@@ -174,7 +174,7 @@ def explanations(reader: Reader) -> dict[str, Any]:
             model = reader.model(text, lm=lm)
             vectors = lm.get_input_embeddings().weight.detach()[model.tokens].double().numpy()
             others = measure.explanations(labels, reader.text[text][1], vectors)
-            states = layers_of(model, labels.contexts, f"{text}_{length}_{weights}")
+            states = layers_of(model, contexts_of(labels), f"{text}_{length}_{weights}")
             for layer in (LATE, 30) if weights == "plain" else (30,):
                 draws = 40 if text == "primer" else 20
                 name = f"{text}, {weights}, layer {layer}"
@@ -183,9 +183,9 @@ def explanations(reader: Reader) -> dict[str, Any]:
     labels = reader.labels("tales", MAIN["tales"])
     names = reader.tokenizer.convert_ids_to_tokens(reader.text["tales"][0].tolist())
     whole = np.array([name[0] == "Ġ" or not name[0].isalpha() for name in names])
-    only_whole = whole[labels.contexts].all(axis=1)
+    only_whole = whole[contexts_of(labels)].all(axis=1)
     kept = labels.select(only_whole)
-    of_all = layers_of(reader.model("tales"), labels.contexts, "tales_3_plain")
+    of_all = layers_of(reader.model("tales"), contexts_of(labels), "tales_3_plain")
     H = of_all[-1][:, only_whole].astype(float)
     found["tales, whole words alone"] = {
         "m": kept.m,
@@ -233,7 +233,7 @@ def read_on(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """For each context: sum of its vectors, sum of its places, and how often it was read."""
     length = MAIN["primer"]
-    column = {tuple(context): j for j, context in enumerate(labels.contexts.tolist())}
+    column = {tuple(context): j for j, context in enumerate(contexts_of(labels).tolist())}
     sums = np.zeros((labels.m, model.W.shape[1]))
     places, times = np.zeros(labels.m), np.zeros(labels.m)
     for first in range(0, READ_WITH_HISTORY, BLOCK - before):
@@ -253,7 +253,7 @@ def spectrum(reader: Reader) -> dict[str, Any]:
     """Singular values of the logits of `tales`, of more words and contexts than dimensions."""
     labels = reader.labels("tales", MAIN["tales"])
     model = reader.model("tales")
-    H = layers_of(model, labels.contexts, "tales_3_plain")[-1]
+    H = layers_of(model, contexts_of(labels), "tales_3_plain")[-1]
     L = (model.W.detach().numpy() @ H).astype(float)
     centred = L - L.mean(axis=0)
     values = np.linalg.svd(centred, compute_uv=False)
@@ -275,7 +275,7 @@ def supports(reader: Reader) -> dict[str, Any]:
     """Effective supports on `primer`: of all words of the model, and of the words seen."""
     labels = reader.labels("primer", MAIN["primer"])
     model = reader.model("primer")
-    H = layers_of(model, labels.contexts, "primer_4_plain")[-1]
+    H = layers_of(model, contexts_of(labels), "primer_4_plain")[-1]
     with torch.no_grad():
         everything = reader.lm.get_output_embeddings().weight.numpy() @ H
     exponents = np.exp(everything - everything.max(axis=0))
@@ -310,8 +310,8 @@ def shown_contexts(reader: Reader) -> dict[str, Any]:
     """The map of cosines layer by layer, and neighbours of contexts in their own words."""
     labels = reader.labels("primer", MAIN["primer"])
     model = reader.model("primer")
-    states = layers_of(model, labels.contexts, "primer_4_plain").astype(float)
-    names = [reader.spell("primer", context) for context in labels.contexts]
+    states = layers_of(model, contexts_of(labels), "primer_4_plain").astype(float)
+    names = [reader.spell("primer", context) for context in contexts_of(labels)]
     next_words = [
         [reader.spell("primer", [z]) for z in np.flatnonzero(column)]
         for column in labels.S.toarray().T
@@ -319,7 +319,7 @@ def shown_contexts(reader: Reader) -> dict[str, Any]:
     places = chosen_contexts(labels)
     cosines = [ntp.cosine_similarity(measure.centred(state)[:, places]) for state in states]
     own = ntp.cosine_similarity(measure.centred(states[-1]))
-    last = labels.contexts[:, -1]
+    last = contexts_of(labels)[:, -1]
     neighbours = []
     for j in np.flatnonzero(labels.support_sizes >= 2):
         others = np.flatnonzero((last != last[j]) & (labels.support_sizes >= 2))
@@ -349,7 +349,7 @@ def chosen_contexts(labels: ntp.SoftLabels) -> NDArray[np.intp]:
     tokens, one context for each of up to four last tokens, the most frequent of each.
     """
     several = labels.support_sizes >= 2
-    classes, last = labels.support_classes, labels.contexts[:, -1]
+    classes, last = labels.support_classes, contexts_of(labels)[:, -1]
     variety = {c: len(np.unique(last[several & (classes == c)])) for c in np.unique(classes)}
     best = sorted(variety, key=lambda c: (-variety[c], -labels.pi[classes == c].sum()))[:3]
     places: list[int] = []
@@ -373,7 +373,7 @@ def futures(reader: Reader) -> dict[str, Any]:
     )
     chosen = pairs[np.argsort(-counts, kind="stable")[:FUTURES]]
     order = np.argsort(-labels.pi, kind="stable")[:HISTORIES]
-    contexts = labels.contexts[np.sort(order)]
+    contexts = contexts_of(labels)[np.sort(order)]
     found: dict[str, Any] = {
         "histories": len(contexts),
         "futures": [reader.spell("primer", pair) for pair in chosen],
@@ -429,19 +429,26 @@ def futures_of_decoder(chosen: NDArray[Any]) -> dict[str, Any]:
     """The same for a small decoder, trained from scratch on windows of six tokens of `primer`."""
     labels6 = training.labels_of_primer(length=6, least=2)
     labels = training.labels_of_primer()
-    sizes = {"V": labels.V, "context_length": 6, "d": 64, "layers": 2, "heads": 4, "seed": 0}
+    sizes: dict[str, Any] = {
+        "V": labels.V,
+        "context_length": 6,
+        "d": 64,
+        "layers": 2,
+        "heads": 4,
+        "seed": 0,
+    }
     decoder = ntp.Transformer(ntp.TransformerConfig(**sizes))
     config = ntp.TrainConfig(**(training.SMALL | {"evaluate": (0, 400)}))
     result = ntp.fit(decoder, labels6, config)
     order = np.sort(np.argsort(-labels.pi, kind="stable")[:HISTORIES])
-    contexts = labels.contexts[order]
+    contexts = contexts_of(labels)[order]
     W = decoder.W.detach().numpy()
     with torch.no_grad():
         later = []
         for future in chosen:
             longer = np.concatenate([contexts, np.tile(future, (len(contexts), 1))], axis=1)
             later.append(W @ decoder.embeddings(torch.tensor(longer)).numpy())
-        now = W @ decoder.embeddings(torch.tensor(labels6.contexts)).numpy()
+        now = W @ decoder.embeddings(torch.tensor(contexts_of(labels6))).numpy()
     return ranks_of(now, later) | {"excess loss": result.history["excess_loss"][-1]}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pretrained_model import contexts_of
 from pretrained_training import cosines_of_pairs, kinds_of_pairs
 from scipy import sparse
 from scipy.special import softmax
@@ -100,7 +101,7 @@ def shuffled(
     """
     several = np.flatnonzero(labels.support_sizes >= 2)
     full = square(cosines_of_pairs(H, several), len(several))
-    classes, last = labels.support_classes[several], labels.contexts[several, -1]
+    classes, last = labels.support_classes[several], contexts_of(labels)[several, -1]
     groups = last if within_last else np.zeros(len(several), dtype=int)
     places = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     movable = sum(len(place) for place in places if len(np.unique(classes[place])) > 1)
@@ -201,7 +202,7 @@ def explanations(
     """For each pair of contexts, what else could make them alike, as numbers."""
     several = np.flatnonzero(labels.support_sizes >= 2)
     pairs = np.triu_indices(len(several), 1)
-    contexts = labels.contexts[several]
+    contexts = contexts_of(labels)[several]
     words = ppmi(numbers, labels.V)
     size = np.log(labels.support_sizes[several])
     often = np.log(labels.pi[several] * labels.n)
@@ -237,7 +238,7 @@ def explained(
     several = np.flatnonzero(labels.support_sizes >= 2)
     count = len(several)
     pairs = np.triu_indices(count, 1)
-    last = labels.contexts[several, -1]
+    last = contexts_of(labels)[several, -1]
     same_last = np.equal.outer(last, last)[pairs]
     cosines, overlap = cosines_of_pairs(H, several), overlaps(labels, several)[pairs]
     rng = np.random.default_rng(seed)
@@ -258,7 +259,10 @@ def explained(
             for draw in draws:
                 weight = (draw[i] * draw[j]).astype(float)
                 values.append(_first_coefficient(columns, y, weight))
-            found[f"{name}, {label}"] = {"mean": values[0], "interval": interval(values[1:])}
+            found[f"{name}, {label}"] = {
+                "mean": values[0],
+                "interval": interval(np.array(values[1:])),
+            }
         found[f"{name}, pairs"] = int(chosen.sum())
         found[f"{name}, correlations"] = {
             other: correlation(value[chosen], cosines[chosen]) for other, value in others.items()
@@ -292,7 +296,7 @@ def nothing_shared(H: Array, labels: ntp.SoftLabels) -> dict[str, Any]:
     several, kinds = kinds_of_pairs(labels)
     pairs = np.triu_indices(len(several), 1)
     bags = np.zeros((len(several), labels.V))
-    bags[np.arange(len(several))[:, None], labels.contexts[several]] = 1.0
+    bags[np.arange(len(several))[:, None], contexts_of(labels)[several]] = 1.0
     size = labels.support_sizes[several]
     strict = (bags @ bags.T == 0)[pairs] & np.equal.outer(size, size)[pairs]
     cosines = cosines_of_pairs(H, several)
@@ -317,7 +321,7 @@ def effective_supports(L: Array, labels: ntp.SoftLabels, seed: int = 0) -> list[
     order = np.argsort(-Q, axis=0)
     mass = np.cumsum(np.take_along_axis(Q, order, axis=0), axis=0)
     several = np.flatnonzero(labels.support_sizes >= 2)
-    last = labels.contexts[:, -1]
+    last = contexts_of(labels)[:, -1]
     rng = np.random.default_rng(seed)
     any_other = rng.permutation(several)
     alike = []
@@ -352,12 +356,12 @@ def effective_supports(L: Array, labels: ntp.SoftLabels, seed: int = 0) -> list[
     return rows
 
 
-def first_of(values: Array, count: int = 1100) -> list[float]:
+def first_of(values: NDArray[Any], count: int = 1100) -> list[float]:
     """Singular values, rounded."""
     return [float(f"{value:.4g}") for value in values[:count]]
 
 
-def rank_for(values: Array, share: float) -> int:
+def rank_for(values: NDArray[Any], share: float) -> int:
     """How many singular values hold this share of the squares."""
     energy = np.cumsum(np.square(values)) / np.square(values).sum()
     return int((energy < share).sum() + 1)

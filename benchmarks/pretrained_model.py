@@ -26,6 +26,8 @@ class Pretrained(nn.Module):
     context, or None.
     """
 
+    tokens: Tensor
+
     def __init__(self, lm: Any, tokens: NDArray[np.int64], start: int | None = None) -> None:
         super().__init__()
         self.lm = lm
@@ -57,6 +59,9 @@ class LastLayer(nn.Module):
     """
 
     reads_tokens = False  # contexts are asked for by number, and their states looked up
+    entering: Tensor
+    cosines: Tensor
+    sines: Tensor
 
     def __init__(self, model: Pretrained, contexts: NDArray[np.int64]) -> None:
         super().__init__()
@@ -116,6 +121,11 @@ def read(tokenizer: Any, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64
     ids = np.array(tokenizer(text_of(name), add_special_tokens=False)["input_ids"])
     tokens, numbers = np.unique(ids, return_inverse=True)
     return tokens, numbers
+
+
+def contexts_of(labels: ntp.SoftLabels) -> NDArray[np.int64]:
+    """The token numbers of the contexts, (m, c)."""
+    return np.asarray(labels.contexts)
 
 
 def frequent(numbers: NDArray[np.int64], V: int, context_length: int, least: int) -> ntp.SoftLabels:

@@ -16,7 +16,15 @@ import numpy as np
 import torch
 from harness import machine
 from numpy.typing import NDArray
-from pretrained_model import FOLDER, LastLayer, Pretrained, frequent, load, read
+from pretrained_model import (
+    FOLDER,
+    LastLayer,
+    Pretrained,
+    contexts_of,
+    frequent,
+    load,
+    read,
+)
 
 import ntp_lite as ntp
 
@@ -24,7 +32,13 @@ STORED = Path(__file__).parent / "pretrained_runs"
 CHECKPOINTS = FOLDER.parent / "checkpoints"  # git ignores them
 CONTEXT_LENGTH, LEAST = 4, 5
 BATCH = 117  # a quarter of the contexts
-ADAM = {"ridge": 0.0, "optimizer": "adamw", "schedule": "cosine", "tol": None, "device": "cpu"}
+ADAM: dict[str, Any] = {
+    "ridge": 0.0,
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "tol": None,
+    "device": "cpu",
+}
 FULL = ADAM | {"lr": 1e-3, "steps": 200, "evaluate": (0, 1, 2, 5, 10, 20, 50, 100, 200)}
 BATCHES = ADAM | {"lr": 1e-3, "steps": 400, "batch_size": BATCH}
 BATCHES["evaluate"] = (0, 2, 5, 10, 20, 50, 100, 200, 400)
@@ -64,7 +78,7 @@ def kinds_of_pairs(labels: ntp.SoftLabels) -> tuple[NDArray[np.intp], dict[str, 
     first, second = np.triu_indices(len(several), 1)
     S = labels.S[:, several]
     in_common = np.asarray((S.T @ S).todense())[first, second]
-    classes, last = labels.support_classes[several], labels.contexts[several, -1]
+    classes, last = labels.support_classes[several], contexts_of(labels)[several, -1]
     same_support = classes[first] == classes[second]
     same_last = last[first] == last[second]
     return several, {
@@ -89,7 +103,7 @@ def all_metrics(labels: ntp.SoftLabels, L_mm: NDArray[np.float64]) -> dict[str, 
     several, kinds = kinds_of_pairs(labels)
     for kind, chosen in kinds.items():
         metrics[kind] = lambda L, W, H, chosen=chosen: cosines_of_pairs(H, several)[chosen].mean()
-    last = labels.contexts[:, -1]
+    last = contexts_of(labels)[:, -1]
     for k, several_tokens in (("k=1", False), ("k>=2", True)):
         for dealt, groups in (("among all", None), ("same last", last)):
             for field in ("value", "permuted", "p_value", "movable", "contexts"):
@@ -108,13 +122,19 @@ def all_metrics(labels: ntp.SoftLabels, L_mm: NDArray[np.float64]) -> dict[str, 
 def build(start: str, seed: int, labels: ntp.SoftLabels, model: Pretrained) -> Any:
     """A model with the given start."""
     if start == "decoder":
-        sizes = {"V": labels.V, "context_length": CONTEXT_LENGTH, "d": 64, "layers": 2, "heads": 4}
+        sizes: dict[str, Any] = {
+            "V": labels.V,
+            "context_length": CONTEXT_LENGTH,
+            "d": 64,
+            "layers": 2,
+            "heads": 4,
+        }
         return ntp.Transformer(ntp.TransformerConfig(**sizes, seed=seed))
     if start == "free vectors":
         return ntp.UFM(labels.V, labels.m, d=64, seed=seed)
     if start.startswith("free vectors "):
         return free_vectors_like(model, labels, seed, own_directions="from" in start)
-    last = LastLayer(model, labels.contexts)
+    last = LastLayer(model, contexts_of(labels))
     if start == "random last layer":
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -131,7 +151,7 @@ def free_vectors_like(
 ) -> ntp.UFM:
     """Free vectors that start at the pretrained W and H, or at random ones of the same lengths."""
     with torch.no_grad():
-        W, H = model.W, model.embeddings(labels.contexts)
+        W, H = model.W, model.embeddings(contexts_of(labels))
         free = ntp.UFM(labels.V, labels.m, W.shape[1], seed=seed, dtype=torch.float32)
         for own, start in ((free.W, W), (free.H, H)):
             scale = start.norm() / own.norm()
@@ -155,9 +175,9 @@ def run(name: str, labels: ntp.SoftLabels, metrics: dict[str, Any]) -> dict[str,
     else:
         result = ntp.fit(model, labels, config, metrics, progress=True)
     with torch.no_grad():
-        columns = slice(0, labels.m) if not hasattr(model, "tokens") else labels.contexts
-        H = result.model.embeddings(columns).double().numpy()
-        W = result.model.W.detach().double().numpy()
+        columns = slice(0, labels.m) if not hasattr(model, "tokens") else contexts_of(labels)
+        H = model.embeddings(columns).double().numpy()
+        W = model.W.detach().double().numpy()
     np.savez(CHECKPOINTS / f"{name}.npz", W=W, H=H)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return {
