@@ -2,7 +2,7 @@
 # Everything is relative to this folder, so its path may contain spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-browser notebooks check-notebooks lint bench pretrained serve assignments grade measures pdf offline links release clean distclean setup
+.PHONY: help book test test-browser notebooks check-notebooks lint bench pretrained serve assignments grade measures slides pdf offline links release colab-check clean distclean setup
 
 RUN := .venv/bin/python
 STAMP := .venv/.ntp_lite_installed
@@ -82,11 +82,12 @@ grade: $(STAMP)  ## grade notebooks (SUBMISSIONS=folder SET=1 SEED=2027 OUT=fold
 check-notebooks: $(STAMP)  ## fail if a notebook differs from a fresh export
 	@$(EXPORT) --check
 
-lint: $(STAMP)  ## ruff, mypy and codespell
+lint: $(STAMP)  ## ruff, mypy, codespell, and the form of the workflows
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@.venv/bin/codespell
+	@.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 bench: $(STAMP)  ## measure against other solvers; fails if a result is wrong
 	@for name in margin path labels; do \
@@ -115,6 +116,10 @@ serve: $(STAMP)  ## show the built site at http://localhost:8000 (PORT=...)
 measures: $(STAMP)  ## count words, figures and code on the pages of the built site
 	@$(WITH_BOOK) -m ntp_book.measures
 
+slides: $(STAMP)  ## make slides of every chapter from the built site, in _build/slides
+	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
+	@$(WITH_BOOK) -m ntp_book.slides
+
 # These need what `make test-browser` needs: Playwright and the system's Chromium.
 pdf: $(STAMP)  ## print the built site as one PDF, _build/geometry.pdf (needs Chromium)
 	@[ -f _build/html/index.html ] || { echo "There is no site yet; run make book first." >&2; exit 1; }
@@ -128,6 +133,12 @@ offline: $(STAMP)  ## pack the built site, to be read without a network
 
 links: book  ## ask whether the links that leave the book still lead somewhere (needs a network)
 	@$(WITH_BOOK) -m ntp_book.links
+
+# STAND_INS: pinned (Colab's own versions), newest, oldest, by default all three; NOTEBOOKS=a,b by
+# default all; TORCH=version takes another PyTorch; FREEZE=pip-freeze.txt a newer list of Colab's.
+colab-check: $(STAMP)  ## run the notebooks in stand-ins for Colab (needs git and a network)
+	@$(WITH_BOOK) -m ntp_book.colab $(STAND_INS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)") \
+	  $(if $(TORCH),--torch "$(TORCH)") $(if $(FREEZE),--freeze "$(FREEZE)")
 
 release: book  ## write the files of a release into _build/release (TAG=v1.2.3; needs Chromium)
 	@$(RUN) -c 'import playwright, pypdf, build' 2>/dev/null || \

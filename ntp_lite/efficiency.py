@@ -53,6 +53,7 @@ from .soft_labels import SoftLabels, as_labels
 
 DEEPEST = 1e-12  # times ridge_max: below it float64 no longer resolves the path
 LOOSE = 1e-2  # relative gap of path points on the way; they only serve as warm starts
+FINEST = 1e-10  # smallest relative gap that is asked of a path point
 
 
 @dataclass(frozen=True)
@@ -220,12 +221,22 @@ class _LeastNorm:
             larger = [known for known in self.path if known.ridge > ridge]
             start = larger[-1] if larger else None
             accuracy = min(LOOSE, tol / 10) if is_aimed else LOOSE
+            accuracy = max(FINEST, accuracy * self._scale(excess))
             self.add_result(solve_ridge(self.labels, ridge, accuracy, start))
         return max_solves
 
     def _is_closed(self, excess: float, tol: float) -> bool:
         upper = self.chord(excess)
         return upper - self.tangent(excess).height(excess) <= tol * upper
+
+    def _scale(self, excess: float) -> float:
+        """How much finer path points have to be near the loss of L = 0, where L = 0 nearly is one.
+
+        Their gaps are relative to a loss of about that of L = 0. What counts is by how much the
+        loss has fallen below it, since the least norm is about that fall over the ridge.
+        """
+        fall = (self.excess_at_zero - excess) / self.excess_at_zero
+        return min(1.0, 2 * fall)
 
     def _next_ridge(self, excess: float) -> tuple[float, bool]:
         """Where the path should have this excess; False if that is still more than a step away.

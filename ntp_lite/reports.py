@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from ._validate import as_size, as_tolerance
 from .certificate import Certificate, RidgeCertificate
 from .constraints import centered_support
 from .corpus import SEPARATOR, UNKNOWN, Vocabulary, stands_alone
+from .efficiency import norm_efficiency
 from .geometry import (
     CollapseResult,
     Factors,
@@ -33,6 +35,15 @@ from .geometry import (
 from .in_support import in_support_logits
 from .linalg import effective_rank
 from .margin import MarginProgress, MaxMarginResult, solve_max_margin
+from .metrics import (
+    CollapseTest,
+    NeuralCollapse,
+    NotionOfClass,
+    collapse_test,
+    neural_collapse,
+    soft_self_duality,
+    stable_rank,
+)
 from .path import RidgeResult, ridge_max, ridge_path
 from .soft_labels import SoftLabels
 from .status import Status
@@ -42,6 +53,8 @@ MANY = 30  # tokens and contexts in a heat map, whose names are still legible
 DECADES = 5  # ridges in the path: ridge_max / 10, ..., ridge_max / 10^5
 ALIGNED = 0.99  # of the largest inner product that G and L of their norms can have
 PATH_TOL = 1e-4  # the path's tolerance is not below this: it is drawn, not differentiated
+SHUFFLES = 199  # of the last-word baseline
+FEW = 5  # path points that an efficiency may add to those of the report
 QUIET = 5.0  # seconds between two lines about the same problem
 Progress = Callable[[str], None]
 
@@ -79,17 +92,51 @@ class Analysis:
                 return result.status
         return Status.CONVERGED
 
+    @cached_property
+    def trained(self) -> NDArray[np.float64]:
+        """(V, m) the logits that a model would come to: at the smallest ridge, else L_mm."""
+        return self.path[-1].L if self.path else self.margin.L
+
+    @cached_property
+    def trained_factors(self) -> Factors:
+        """`word_context_factors` of `trained`: the vectors of a balanced model without waste.
+
+        Of width one where all of them are zero.
+        """
+        found = word_context_factors(self.trained)
+        if len(found.singular_values):
+            return found
+        return Factors(np.zeros((self.labels.V, 1)), np.zeros((1, self.labels.m)), np.zeros(1))
+
+    @cached_property
+    def collapse_of(self) -> dict[NotionOfClass, NeuralCollapse]:
+        """`neural_collapse` of `trained_factors` for both notions of class."""
+        W, H, _ = self.trained_factors
+        notions: tuple[NotionOfClass, NotionOfClass] = ("support", "next token")
+        return {classes: neural_collapse(W, H, self.labels, classes) for classes in notions}
+
+    @cached_property
+    def last_word_test(self) -> CollapseTest | None:
+        """`collapse_test` of the context vectors, classes dealt within equal last words.
+
+        None for labels without contexts.
+        """
+        if self.labels.contexts is None:
+            return None
+        H = self.trained_factors.H
+        return collapse_test(H, self.labels, groups=self.labels.contexts[:, -1], shuffles=SHUFFLES)
+
 
 @dataclass(frozen=True)
 class Quantity:
     """One row of the table "Further quantities".
 
-    name : as the page shows it. chapter : of the book. rests_on : what it is made from, in words.
-    value : function of the Analysis; NaN shows as a dash.
+    name : as the page shows it. chapter : of the book, by its title. rests_on : what it is made
+    from, in words. value : function of the Analysis; NaN shows as a dash.
     """
 
     name: str
-    chapter: int
+    chapter: str
     rests_on: str
     value: Callable[[Analysis], float]
 
@@ -104,13 +151,104 @@ def _norm_ratio_of_proxy(analysis: Analysis) -> float:
     return float(np.linalg.norm(analysis.proxy, "nuc") / primal) if primal > 0 else np.nan
 
 
+def _efficiency_of_proxy(analysis: Analysis) -> float:
+    """What the closed form with the frequencies put in has for its loss, at the path's end."""
+    if not analysis.path or analysis.is_interrupted:
+        return np.nan
+    depth = np.log(1 / analysis.path[-1].ridge)
+    logits = analysis.L_in + depth * analysis.proxy
+    return norm_efficiency(logits, analysis.labels, analysis.path, max_solves=FEW).lower
+
+
+def _efficiency_of_path(analysis: Analysis) -> float:
+    """Of `trained`: its own gradient is the certificate, so nothing has to be solved."""
+    if not analysis.path:
+        return np.nan
+    return norm_efficiency(analysis.trained, analysis.labels, max_solves=0).lower
+
+
+def _soft_duality(analysis: Analysis) -> float:
+    """Mean cosine of a context and the sum of its words, over the contexts that have one."""
+    W, H, _ = analysis.trained_factors
+    cosines = soft_self_duality(W, H, analysis.labels)
+    known = cosines[~np.isnan(cosines)]
+    return float(known.mean()) if len(known) else np.nan
+
+
+def _of_last_word(name: str, analysis: Analysis) -> float:
+    test = analysis.last_word_test
+    return np.nan if test is None else float(getattr(test, name))
+
+
+def _of_collapse(classes: NotionOfClass, name: str, analysis: Analysis) -> float:
+    value = float(getattr(analysis.collapse_of[classes], name))
+    return value if np.isfinite(value) else np.nan
+
+
+# Chapters of the book, by title.
+MAX_MARGIN = "The max-margin component"
+CLOSED_FORMS = "Closed forms"
+CERTIFICATES = "How do we know it is optimal?"
+COLLAPSE = "Subspace collapse"
+TRANSFORMERS = "Transformers"
+ENDS = "the vectors at the smallest ridge"
+
+# What `NeuralCollapse` calls it -> how the page does.
+FIELD = {
+    "nc1": "NC1, within over between classes",
+    "cdnv": "CDNV, the same by distances",
+    "equinorm_means": "NC2, unevenness of the means' lengths",
+    "maximal_angle": "NC2, distance of their angles from a simplex",
+    "uniformity": "hyperspherical uniformity of the means",
+    "self_duality": "NC3, self-duality, 0 to 4",
+    "agreement": "NC4, agreement with the nearest mean",
+}
+
 # A further quantity is one more line here.
 QUANTITIES = (
-    Quantity("effective rank of L_mm", 15, "L_mm", lambda a: effective_rank(a.margin.L)),
-    Quantity("rank of L_mm", 7, "L_mm", lambda a: float(len(a.factors.singular_values))),
-    Quantity("cosine of L_mm and the proxy", 11, "L_mm, all supports", _cosine_of_proxy),
-    Quantity("nuclear norm of the proxy over L_mm's", 11, "the same", _norm_ratio_of_proxy),
-)
+    Quantity("rank of L_mm", MAX_MARGIN, "L_mm", lambda a: float(len(a.factors.singular_values))),
+    Quantity("effective rank of L_mm", MAX_MARGIN, "L_mm", lambda a: effective_rank(a.margin.L)),
+    Quantity("stable rank of L_mm", MAX_MARGIN, "L_mm", lambda a: stable_rank(a.margin.L)),
+    Quantity(
+        "effective rank of the logits", MAX_MARGIN, "the logits at the smallest ridge",
+        lambda a: effective_rank(a.trained - a.trained.mean(axis=0)),
+    ),
+    Quantity("cosine of L_mm and the proxy", CLOSED_FORMS, "all supports", _cosine_of_proxy),
+    Quantity(
+        "nuclear norm of the proxy over L_mm's", CLOSED_FORMS, "the same", _norm_ratio_of_proxy
+    ),
+    Quantity(
+        "norm efficiency, at least", CERTIFICATES, "the logits at the smallest ridge",
+        _efficiency_of_path,
+    ),
+    Quantity(
+        "norm efficiency of L_in + ln(1/ridge) proxy, at least", CERTIFICATES,
+        "the smallest ridge", _efficiency_of_proxy,
+    ),
+    Quantity("mean cosine of a context with the sum of its words", COLLAPSE, ENDS, _soft_duality),
+    *(
+        Quantity(f"{shown}; class: {classes}", TRANSFORMERS, ENDS,
+                 partial(_of_collapse, classes, name))
+        for classes in ("support", "next token")
+        for name, shown in FIELD.items()
+    ),
+    Quantity(
+        "within over total, several next tokens, of vectors", TRANSFORMERS, ENDS,
+        partial(_of_last_word, "value"),
+    ),
+    Quantity(
+        "the same, classes dealt among contexts with the same last token", TRANSFORMERS,
+        "the same", partial(_of_last_word, "permuted"),
+    ),
+    Quantity(
+        "contexts that can change class so", TRANSFORMERS, "their last tokens",
+        partial(_of_last_word, "movable"),
+    ),
+    Quantity(
+        "share of such shuffles that collapse as much", TRANSFORMERS, f"{SHUFFLES} shuffles",
+        partial(_of_last_word, "p_value"),
+    ),
+)  # fmt: skip
 
 
 class Coverage(NamedTuple):
@@ -472,8 +610,7 @@ def _make(analysis: Analysis, labels: SoftLabels, names: Sequence[str], title: s
     special = _special_tokens(kept, names)
     covered = [*coverage(kept, labels), *special]
     problems = _problem_rows(analysis)
-    last = analysis.path[-1].L if analysis.path else analysis.margin.L
-    collapse = _collapse_rows(kept, support_collapse(last, kept))
+    collapse = _collapse_rows(kept, support_collapse(analysis.trained, kept))
     further = [(quantity, quantity.value(analysis)) for quantity in QUANTITIES]
     figures, complaints = _figures_and_warnings(analysis, names)
     html = Template(TEMPLATE.read_text("utf-8"), autoescape=True).render(

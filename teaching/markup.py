@@ -29,19 +29,31 @@ window.MathJax = {
 """
 
 
+# Written as text: its attributes may be a link, or a style that covers the page.
+_FORBIDDEN = "\\mmlToken"
+# Letters. The reader of Markdown takes minutes for some longer texts, and no proof is so long: it
+# is shown as it was typed.
+_LONGEST = 20_000
 # Pictures and links lead elsewhere: they are shown as they were typed.
 _LOADING = ["image", "link", "autolink"]
 
 
 def _inline(text: str, options: dict[str, object]) -> str:
+    if _FORBIDDEN in text:
+        return html.escape(text)
     begin, end = ("\\[", "\\]") if options.get("display_mode") else ("\\(", "\\)")
     return begin + html.escape(text) + end
 
 
 def markdown_to_html(text: str) -> str:
-    """Return Markdown as HTML; `$...$` and `$$...$$` become formulas for MathJax."""
+    """Return Markdown as HTML; `$...$` and `$$...$$` become formulas for MathJax.
+
+    The text of a submission must not reach beyond itself: nothing in it gets an id or a link.
+    """
+    if len(text) > _LONGEST:
+        return f'<pre class="text">{html.escape(text)}</pre>'
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable(_LOADING)
-    reader.use(dollarmath_plugin, renderer=_inline, double_inline=True)
+    reader.use(dollarmath_plugin, renderer=_inline, double_inline=True, allow_labels=False)
     return str(reader.render(text))
 
 

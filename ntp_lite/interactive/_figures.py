@@ -31,6 +31,8 @@ STYLES = ("ntp_interactive.css",)
 SCRIPTS = ("d3.min.js", "ntp_interactive.js")
 LIBRARY = re.compile(r'<div class="ntp-library" hidden>.*?</div>\n?', re.DOTALL)
 STILL_WIDTH = 4.4  # inches; a panel is about as wide on the page
+MOST_ROWS = 18  # of a table of counts; the script shows as many
+MOST_COLUMNS = 10
 
 
 # What a figure may leave out of its parts.
@@ -321,7 +323,7 @@ class TextCounts(Figure):
     alt : what the figure shows, for who cannot see it.  caption : what to do and what to see.
 
     Words are cut as `ntp_lite.tokenize` cuts them, contexts counted as `SoftLabels.from_tokens`
-    counts them; the table shows the commonest.
+    counts them. The table shows the commonest contexts, and the words that most of these share.
     """
 
     text: str
@@ -365,9 +367,11 @@ class TextCounts(Figure):
         columns: dict[str, Counter[str]] = {}
         for i in range(c, len(tokens)):
             columns.setdefault(" ".join(tokens[i - c : i]), Counter())[tokens[i]] += 1
-        common = sorted(columns, key=lambda name: -columns[name].total())[:10]
-        totals = Counter(tokens[c:])
-        rows = [w for w, _ in totals.most_common() if any(columns[name][w] for name in common)][:14]
+        common = sorted(columns, key=lambda name: -columns[name].total())[:MOST_COLUMNS]
+        # Words that several of these contexts share come first: what they share is what matters.
+        shared_by = Counter(word for name in common for word in columns[name])
+        following = [word for word, _ in Counter(tokens[c:]).most_common() if shared_by[word]]
+        rows = sorted(following, key=lambda word: -shared_by[word])[:MOST_ROWS]
         head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in common)
         body = Markup("").join(
             Markup('<tr><th scope="row">{}</th>{}</tr>').format(

@@ -67,6 +67,8 @@ class Points(Panel):
     xy : (n, 2), or (..., n, 2) with one state for each slider position.
     names : n names.  role : "word", "context", "support" or "off", one for all or one each.
     groups : n numbers from 0; points of the same group share a colour of the series.
+    group_names : what the legend calls group 0, 1, ...; as many as there are colours at most
+        (default: no legend).
     arrows : draw each from the origin.  edges : pairs of indices to join.
     details : n lines for the tooltip.  labels : write the names (default: up to 16 points).
     """
@@ -76,6 +78,7 @@ class Points(Panel):
     names: Sequence[str]
     role: str | Sequence[str] = "context"
     groups: Sequence[int] | None = None
+    group_names: Sequence[str] = ()
     arrows: bool = False
     edges: Sequence[tuple[int, int]] = ()
     details: Sequence[str] = ()
@@ -87,6 +90,7 @@ class Points(Panel):
         frames = states(self.xy, (n, 2), sizes, f"xy of {self.title!r}")
         check_length(self.details, n, "details")
         check_indices(self.edges, n)
+        self.check_group_names()
         return {
             "frames": compact(frames),
             "names": list(self.names),
@@ -97,6 +101,29 @@ class Points(Panel):
             "details": list(self.details) or [""] * n,
             "labels": self.labelled,
         }
+
+    def check_group_names(self) -> None:
+        """ValueError unless every group has a name and a colour of its own."""
+        if not self.group_names:
+            return
+        used = max(self.groups or [0]) + 1 if self.groups is not None else 0
+        named = len(self.group_names)
+        if used != named:
+            raise ValueError(
+                f"group_names of {self.title!r} has {named} names for {used} groups; give one each."
+            )
+        if named > len(SERIES):
+            raise ValueError(
+                f"{self.title!r} names {named} groups, but there are {len(SERIES)} colours; "
+                "leave group_names out or use fewer groups."
+            )
+
+    @property
+    def legend(self) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "series": k, "role": "", "shape": "circle"}
+            for k, name in enumerate(self.group_names)
+        ]
 
     @property
     def labelled(self) -> bool:

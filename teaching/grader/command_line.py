@@ -235,6 +235,12 @@ class Run:
         if self.roster is None:
             return []
         said = []
+        most = sum(step.points for step in self.batch.steps)
+        if other := self.roster.other_maximum(most):
+            said.append(
+                f"the maximum grade of {self.roster.path.name} is {other}, this set has {most:g} "
+                "points: make them equal in Moodle before you upload moodle.csv"
+            )
         if nobody := [m.name for m in marked if m.person is None]:
             said.append(f"in no row of {self.roster.path.name}: {', '.join(nobody)}")
         handed_in = {m.person.id for m in marked if m.person}

@@ -12,7 +12,7 @@ import builtins
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from teaching.grader.plan import Answers, Kind, Names, Step, names_in
+from teaching.grader.plan import UNREADABLE_CODE, Answers, Kind, Names, Step, names_in
 
 Transform = Callable[[str], str]  # from a cell with magics to plain Python
 
@@ -75,5 +75,5 @@ def _needed(missing: set[str], own: list[tuple[Helper, set[str]]], known: set[st
 def _names(source: str, transform: Transform) -> Names:
     try:
         return names_in(transform(source))
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE_CODE:
         return Names()

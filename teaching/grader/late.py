@@ -9,7 +9,11 @@ from datetime import datetime
 
 from teaching.grader.errors import BadInputError
 
-_MOODLE_FORMATS = ("%A, %d %B %Y, %I:%M %p", "%A, %d %B %Y, %H:%M")
+# Moodle's, in British and American English.
+_MOODLE_FORMATS = (
+    *("%A, %d %B %Y, %I:%M %p", "%A, %d %B %Y, %H:%M"),
+    *("%A, %B %d, %Y, %I:%M %p", "%A, %B %d, %Y, %H:%M"),
+)
 _DAY_SECONDS = 24 * 60 * 60
 
 
@@ -34,7 +38,7 @@ class LatePolicy:
 
 def read_time(text: str, where: str) -> datetime:
     """Return a time; one without a time zone is the time of this machine's place."""
-    text = text.strip()
+    text = " ".join(text.split())  # Moodle writes some of its spaces as spaces that do not break
     with contextlib.suppress(ValueError):
         return datetime.fromisoformat(text).astimezone()
     for pattern in _MOODLE_FORMATS:

@@ -24,7 +24,15 @@ from teaching.grader.errors import NotGradedError
 from teaching.grader.explain import ALL_IS_WELL, Explainer, Explanation
 from teaching.grader.helpers import Helper, find_helpers, helper_sources
 from teaching.grader.notebook import Notebook, read_notebook
-from teaching.grader.plan import Answers, Kind, Step, find_answers, make_plan, names_in
+from teaching.grader.plan import (
+    UNREADABLE_CODE,
+    Answers,
+    Kind,
+    Step,
+    find_answers,
+    make_plan,
+    names_in,
+)
 from teaching.grader.sandbox import Sandbox
 from teaching.grader.student import Limits, StartError, Student
 from teaching.inside.errors import StoppedError
@@ -299,7 +307,7 @@ def _bound_names(sources: list[str], transform: Callable[[str], str]) -> set[str
     for source in sources:
         try:
             names |= set(names_in(transform(source)).bound)
-        except (SyntaxError, ValueError, RecursionError):
+        except UNREADABLE_CODE:
             continue
     return names
 

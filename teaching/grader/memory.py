@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 _SYSTEMD = ("systemd-run", "--user", "--scope", "--quiet", "--collect")
 _TRIAL_MEBIBYTES = 64
 # Where the tree of control groups lies, the controller's name in it, and the file of the limit:
@@ -22,6 +24,7 @@ _TREES = (
     (Path("/sys/fs/cgroup"), "", "memory.max"),
     (Path("/sys/fs/cgroup/memory"), "memory", "memory.limit_in_bytes"),
 )
+_PREFIX = "ntp-grader-"
 _EVENTS_FILES = ("memory.events", "memory.oom_control")
 
 
@@ -40,6 +43,7 @@ class MemoryGroup:
             folder = _own_group(tree, controller)
             if folder is not None and os.access(folder, os.W_OK):
                 ways.append(cls(folder, limit_file))
+                remove_left_over_groups(folder)
         return next((way for way in ways if way._works()), None)
 
     def enter(self, name: str, mebibytes: int) -> list[str]:
@@ -75,7 +79,7 @@ class MemoryGroup:
                 return
 
     def _group(self, name: str) -> Path:
-        return (self.folder or Path()) / f"ntp-grader-{name}"
+        return (self.folder or Path()) / f"{_PREFIX}{name}"
 
     def _works(self) -> bool:
         """Try it: the limit must hold, and a submission's socket must survive."""
@@ -98,6 +102,18 @@ class MemoryGroup:
             os.close(writing)
             self.leave(name)
         return trial.stdout == b"open\n" and trial.returncode != 0
+
+
+def remove_left_over_groups(folder: Path) -> None:
+    """Remove the groups of graders that were killed before they could remove them.
+
+    A group with a process in it cannot be removed, so none that is in use is lost.
+    """
+    for group in folder.glob(f"{_PREFIX}*"):
+        numbers = [int(part) for part in group.name.split("-") if part.isdigit()]
+        if numbers and not psutil.pid_exists(numbers[0]):
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def _own_group(tree: Path, controller: str) -> Path | None:

@@ -14,6 +14,10 @@ from teaching.cells import RUNS_WITH_ANSWERS, TEXT_STUB, is_test
 from teaching.grader.errors import NotGradedError
 from teaching.grader.notebook import Cell, Notebook
 
+# What Python's own parser raises for code that it cannot read: also for a hundred thousand signs
+# before a number, and for numbers of a million digits.
+UNREADABLE_CODE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
 _HEADING = re.compile(r"^##+ +(.+?) *$", re.MULTILINE)
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # none that can hold a script
 PLACEHOLDERS = ("", TEXT_STUB)

@@ -2,7 +2,8 @@
 
 The roster is a table in one of three forms, told by its titles:
 
-* Canvas: what *Grades, Export* writes (`Student, ID, SIS User ID, SIS Login ID, Section, ...`);
+* Canvas: what *Grades, Export* writes (`Student, ID, SIS User ID, SIS Login ID, Section, ...`, or
+  `LastName, FirstName` in the place of `Student`);
 * Moodle: an assignment's *grading worksheet* (`Identifier, Full name, Email address, ...`);
 * your own: `name`, `id`, and, if you like, `email`, `login`, `section`, `submission` (the name of
   the file, without its ending) and `submitted` (a time).
@@ -24,7 +25,12 @@ from teaching.grader.errors import BadInputError
 from teaching.grader.late import read_time
 from teaching.grader.tables import Table, number, read_table, write_table
 
-CANVAS_TITLES = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
+# In the order in which Canvas wants them; those that an export has stand in the import.
+CANVAS_TITLES = (
+    *("Student", "LastName", "FirstName", "ID"),
+    *("SIS User ID", "SIS Login ID", "Integration ID", "Root Account", "Section"),
+)
+_OWN_CANVAS_TITLES = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 POINTS_POSSIBLE = "    Points Possible"  # the name in Canvas's second row, with its four spaces
 _MOODLE_SUBMITTED = "Last modified (submission)"
 
@@ -53,7 +59,8 @@ class Person:
     def keys(self) -> set[str]:
         """Return everything that a file may be called after."""
         keys = {self.id, self.login, self.email, self.email.partition("@")[0], self.name}
-        keys |= {self.row.get("SIS User ID", ""), self.id.removeprefix("Participant ")}
+        keys |= {self.row.get("SIS User ID", ""), self.row.get("ID number", "")}
+        keys.add(self.id.removeprefix("Participant "))
         return {key.strip().casefold() for key in keys} - {""}
 
 
@@ -82,7 +89,7 @@ class Roster:
             raise BadInputError(f"{path} has the student {twice!r} twice, or without a number")
 
     def _recognise(self) -> Form:
-        if {"Student", "ID"} <= set(self.titles):
+        if "ID" in self.titles and {"Student", "LastName"} & set(self.titles):
             return Form.CANVAS
         if {"Identifier", "Grade"} <= set(self.titles):
             return Form.MOODLE
@@ -103,7 +110,9 @@ class Roster:
     def _person(self, row: dict[str, str]) -> Person:
         if self.form is Form.CANVAS:
             login, section = row.get("SIS Login ID", ""), row.get("Section", "")
-            return Person(row["Student"], row["ID"].strip(), login=login, section=section, row=row)
+            first_and_last = f"{row.get('FirstName', '')} {row.get('LastName', '')}".strip()
+            name = row.get("Student", "") or first_and_last
+            return Person(name, row["ID"].strip(), login=login, section=section, row=row)
         if self.form is Form.MOODLE:
             submitted = row.get(_MOODLE_SUBMITTED, "")
             return Person(
@@ -157,8 +166,18 @@ class Roster:
             write_table(folder / name, make(title, most, outcomes), for_excel=False)
         return [folder / name for name in tables]
 
+    def other_maximum(self, most: float) -> str:
+        """Return the maximum grade of a Moodle worksheet, where it is not that of the set."""
+        title = next((t for t in self.titles if t.lower() == "maximum grade"), "")
+        for person in self.people if self.form is Form.MOODLE else []:
+            said = person.row.get(title, "").replace(",", ".")
+            if said and not (said.replace(".", "", 1).isdigit() and float(said) == most):
+                return said
+        return ""
+
     def _canvas(self, title: str, most: float, outcomes: list[Outcome]) -> Table:
-        titles = [t for t in CANVAS_TITLES if self.form is Form.OWN or t in self.titles]
+        known = CANVAS_TITLES if self.form is Form.CANVAS else _OWN_CANVAS_TITLES
+        titles = [t for t in known if self.form is Form.OWN or t in self.titles]
         column = next((t for t in self.titles if t == title or t.startswith(f"{title} (")), title)
         rows = [[*titles, column]]
         rows.append([POINTS_POSSIBLE, *[""] * (len(titles) - 1), number(most)])
@@ -186,8 +205,6 @@ class Roster:
         rows = [self.titles]
         for outcome in outcomes:
             new = {"Grade": number(outcome.total), "Feedback comments": outcome.comment}
-            if "Maximum Grade" in self.titles:
-                new["Maximum Grade"] = number(most)
             rows.append([(outcome.person.row | new).get(t, "") for t in self.titles])
         return Table(rows)
 

@@ -12,12 +12,13 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 
-from teaching.grader.plan import Kind
+from teaching.grader.plan import UNREADABLE_CODE, Kind
 from teaching.grader.records import Record
 
 _PIECE = 6  # nodes of the tree, or words of a text
 _FEWEST_PIECES = 30
 _ALIKE = 0.85
+_LONGEST = 100_000  # letters; what is longer is nobody's own work, and would take minutes
 _COMMON = 5  # pieces that so many submissions have are the question's, not somebody's
 
 
@@ -59,21 +60,22 @@ def _share(first: set[str], second: set[str]) -> float:
 
 
 def _pieces(source: str, kind: Kind) -> set[str]:
+    source = source[:_LONGEST]
     words = _tree_words(source) if kind is Kind.ANSWER else source.split()
     return {" ".join(words[i : i + _PIECE]) for i in range(len(words) - _PIECE + 1)}
 
 
 def _tree_words(source: str) -> list[str]:
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+        return [_word(node) for node in ast.walk(ast.parse(source))]
+    except UNREADABLE_CODE:
         return source.split()
-    words = []
-    for node in ast.walk(tree):
-        word = type(node).__name__
-        if isinstance(node, ast.Attribute):  # np.where stays, whatever the arrays are called
-            word += node.attr
-        elif isinstance(node, ast.Constant) and not isinstance(node.value, str):
-            word += repr(node.value)
-        words.append(word)
-    return words
+
+
+def _word(node: ast.AST) -> str:
+    word = type(node).__name__
+    if isinstance(node, ast.Attribute):  # np.where stays, whatever the arrays are called
+        word += node.attr
+    elif isinstance(node, ast.Constant) and not isinstance(node.value, str):
+        word += repr(node.value)
+    return word

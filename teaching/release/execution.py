@@ -80,6 +80,10 @@ class Kernel:
             allow_errors=True,
             resources={"metadata": {"path": self.folder.name}},
             extra_arguments=["--IPKernelApp.log_level=40"],
+            # On a busy machine a cell's output comes long after its end; without it an error would
+            # not be seen, and a failed test would count as passed.
+            iopub_timeout=self.timeout,
+            raise_on_iopub_timeout=True,
         )
         if self.manager is None:
             self.manager = client.create_kernel_manager()

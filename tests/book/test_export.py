@@ -332,6 +332,38 @@ def test_committed_notebook_is_plain_and_complete(path):
         assert cell.outputs, f"no stored output for: {cell.source[:60]}"
 
 
+# What a reader has to answer before the next cell runs.
+WAITING = re.compile(r"\b(?:files\.upload|input|getpass)\(")
+# Switched off until the reader ticks a box; "Run all" goes on.
+FORM_FIELD = re.compile(r"(?m)^\w+ = False  # @param \{type: ?\"boolean\"\}$")
+
+
+def waiting(notebook):
+    """The code cells at which "Run all" would stop until somebody answers."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return [text for text in sources if WAITING.search(text) and not FORM_FIELD.search(text)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_no_cell_waits(path):
+    assert waiting(nbformat.read(path, as_version=4)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "waits"),
+    [
+        ("uploaded = files.upload()", True),
+        ("name = input('Who?')", True),
+        ('ask = False  # @param {type:"boolean"}\nif ask:\n    files.upload()', False),
+        ('ask = True  # @param {type:"boolean"}\nif ask:\n    files.upload()', True),
+        ("my_input(3)", False),
+    ],
+)
+def test_a_cell_that_waits_is_noticed(source, waits):
+    cell = nbformat.v4.new_code_cell(source)
+    assert bool(waiting(nbformat.v4.new_notebook(cells=[cell]))) == waits
+
+
 def test_colab_links_and_notebooks_correspond():
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     repository = config["repository"]

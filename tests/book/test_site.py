@@ -112,6 +112,18 @@ def test_a_published_book_offers_colab(monkeypatch):
     )
 
 
+def test_the_front_door_of_a_placeholder_names_no_address(site):
+    """Its root leads to the first page, wrong addresses back to it; nothing can be listed yet."""
+    html = site / "_build" / "html"
+    root = (html / "index.html").read_text(encoding="utf-8")
+    assert 'content="0; url=book/intro.html"' in root
+    assert "canonical" not in root and "og:image" not in root
+    missing = BeautifulSoup((html / "404.html").read_text(encoding="utf-8"), "html.parser")
+    for link in missing.find_all("a"):
+        assert (html / link["href"]).is_file()
+    assert not (html / "sitemap.xml").exists()
+
+
 def test_failing_assert_fails_every_build_until_it_is_mended(tmp_path):
     book = copy_of_fixture(tmp_path / "book")
     chapter = book / "book" / "first.md"

@@ -68,7 +68,7 @@ def heat_figure() -> live.Frames:
             live.HeatMap(
                 title="Cosines of contexts",
                 values=cosines,
-                rows=ordered,
+                rows=[f"WWWWWWWW {ordered[0]}", *ordered[1:]],  # wide letters
                 columns=ordered,
                 limit=1.0,
                 square=True,

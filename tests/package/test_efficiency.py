@@ -197,6 +197,31 @@ def test_a_path_is_reused():
         ntp.norm_efficiency(np.zeros((3, 2)), ntp.SoftLabels.from_counts(np.eye(3)[:, :2]), foreign)
 
 
+@pytest.mark.parametrize("fall", [0.1, 1e-2, 1e-4, 1e-8])
+@pytest.mark.parametrize("tol", [1e-2, 1e-3])
+def test_bounds_close_just_below_the_loss_of_zero_logits(fall, tol):
+    """Where a point of the path that is as loose as elsewhere would be L = 0 itself.
+
+    Near L = 0 the least norm is the fall of the loss over ridge_max. Mutation seen to fail:
+    accuracy not scaled (30 solves, bounds 3% apart).
+    """
+    G = (SMALL.P.toarray() - 1 / SMALL.V) * SMALL.pi
+    direction = G + 0.05 * np.linalg.norm(G) * RNG.normal(size=G.shape) / np.sqrt(G.size)
+    zero = float(ntp.excess_loss(np.zeros(SMALL.shape), SMALL))
+
+    def surplus(length):
+        return float(ntp.excess_loss(length * direction, SMALL)) - (1 - fall) * zero
+
+    length = optimize.brentq(surplus, 0, 2 * fall * zero / np.square(G).sum(), xtol=1e-16)
+    found = ntp.norm_efficiency(length * direction, SMALL, tol=tol)
+    assert found.converged
+    assert found.solves <= 6
+    least = (zero - found.excess_loss) / ntp.ridge_max(SMALL)
+    assert found.least_norm[1] >= least * (1 - 1e-6)  # the curve is convex
+    if fall <= 1e-4:
+        assert found.least_norm[0] == pytest.approx(least, rel=1e-3)
+
+
 def test_bounds_hold_whatever_the_number_of_solves():
     """Unconverged bounds contain the converged ones, and narrow."""
     L = ntp.in_support_logits(SMALL).toarray() + 6 * ntp.centered_support(SMALL)

@@ -31,6 +31,13 @@ def frames(*panels: live.Panel, states: int = 0, **arguments) -> live.Frames:
     )
 
 
+def grouped(n: int = 2, **arguments) -> live.Points:
+    """n points of n groups."""
+    return live.Points(
+        title="A", xy=np.zeros((n, 2)), names=list("abcdefgh"[:n]), groups=range(n), **arguments
+    )
+
+
 MATRIX = {"title": "A", "rows": ["a", "b"], "columns": ["c"]}
 BAD = {
     "no panels": (lambda: frames(), "has no panels"),
@@ -52,6 +59,12 @@ BAD = {
     "follows another": (lambda: frames(lines(follow=1), states=5), "slider of 5 steps with 3 x"),
     "log of zero": (lambda: frames(lines(x=[0, 1, 2], logx=True)), "needs positive numbers"),
     "no curves": (lambda: frames(lines(ys={})), "has no curves"),
+    "a group without a name": (
+        lambda: frames(grouped(group_names=["one"])), "has 1 names for 2 groups"
+    ),
+    "more groups than colours": (
+        lambda: frames(grouped(7, group_names="abcdefg")), "but there are 6 colours"
+    ),
     "infinite": (
         lambda: frames(live.HeatMap(values=[[1], [np.inf]], **MATRIX)), "not finite"
     ),
@@ -307,7 +320,25 @@ def test_what_is_read_in_a_picture_keeps_its_digits():
     assert 'd="M 1.23 2"' in svg and 'x="3.46"' in svg
 
 
+def test_groups_with_names_have_a_legend():
+    """Mutation seen to fail: without `Points.legend` the names are nowhere on the page."""
+    named = frames(grouped(group_names=["fruit", "tools"])).html(library=False)
+    entries = re.findall(r"<li>.*?</li>", named)
+    assert [re.sub("<.*?>", "", entry) for entry in entries] == ["fruit", "tools"]
+    assert ["var(--ntp-word)" in entry for entry in entries] == [True, False]
+    assert "ntp-legend" not in frames(grouped()).html(library=False)
+
+
 def test_pairs_whose_lengths_stand_still():
     """Cosines move along the slider, lengths do not. Mutation: both joined without broadcasting."""
     panel = live.Pairs(title="t", lengths=[[1.0, 2.0]], cosines=[[0.1], [0.9]], names=[("a", "b")])
     assert panel.data((2,))["frames"] == [[1, 2, 0.1], [1, 2, 0.9]]
+
+
+def test_a_table_of_counts_shows_the_words_that_its_contexts_share():
+    """By their counts alone the words after "lily was" would not be among the rows."""
+    ids, vocab = ntp.load_corpus("lily")
+    page = live.TextCounts(text=vocab.decode(ids), context_length=2, alt=ALT).html(library=False)
+    rows = re.findall(r'<th scope="row">(.*?)</th>', page)
+    assert len(rows) == 18
+    assert {"happy", "sad", "tired", "warm", "cold", "hungry"} <= set(rows)

@@ -235,10 +235,71 @@ def test_long_problems_say_how_far_they_are(monkeypatch):
 
 
 def test_a_further_quantity_is_one_line(monkeypatch):
-    extra = reports.Quantity("largest logit", 7, "L_mm", lambda a: float(a.margin.L.max()))
+    extra = reports.Quantity("largest logit", "Closed forms", "L_mm", lambda a: a.margin.L.max())
     monkeypatch.setattr(reports, "QUANTITIES", (*reports.QUANTITIES, extra))
     labels, _ = labels_of(STORY)
     made = ntp.report(labels)
     largest = ntp.solve_max_margin(labels, tol=1e-5).L.max()
     np.testing.assert_allclose(made.numbers["largest logit"], largest)
-    assert rows(made.html, "Further")[-1] == ["largest logit", f"{largest:.4g}", "L_mm", "[7]"]
+    assert rows(made.html, "Further")[-1] == [
+        "largest logit", f"{largest:.4g}", "L_mm", "[Closed forms]"
+    ]  # fmt: skip
+
+
+def test_further_quantities_are_those_of_the_library():
+    """Mutations seen to fail: classes swapped; no groups in the last-word baseline."""
+    # Three next words in two sets, after three last words.
+    followers = {"a x": "pq", "b x": "pr", "c x": "pq", "d y": "pq", "e y": "pr", "f z": "pq"}
+    sentences = [f"{pair} {z} ." for pair, words in followers.items() for z in words]
+    labels, vocab = labels_of(" ".join(sentences), context_length=2)
+    found = ntp.report(labels, tokens=vocab).numbers
+    top = ntp.ridge_max(labels)
+    last = ntp.ridge_path(labels, [top * 0.1**k for k in range(1, 6)], tol=1e-4)[-1].L
+    W, H, _ = ntp.word_context_factors(last)
+    for classes in ("support", "next token"):
+        measured = ntp.neural_collapse(W, H, labels, classes)
+        for name, shown in reports.FIELD.items():
+            value = getattr(measured, name)
+            if np.isfinite(value):
+                np.testing.assert_allclose(found[f"{shown}; class: {classes}"], value, rtol=1e-9)
+            else:
+                assert np.isnan(found[f"{shown}; class: {classes}"])
+    test = ntp.collapse_test(H, labels, groups=labels.contexts[:, -1], shuffles=199)
+    assert 0 < test.movable < test.contexts
+    assert found["contexts that can change class so"] == test.movable
+    shuffled = found["the same, classes dealt among contexts with the same last token"]
+    np.testing.assert_allclose(shuffled, test.permuted)
+    np.testing.assert_allclose(found["share of such shuffles that collapse as much"], test.p_value)
+    spread = ntp.effective_rank(last - last.mean(axis=0))
+    np.testing.assert_allclose(found["effective rank of the logits"], spread)
+
+
+def test_efficiencies_in_the_report():
+    """The path's end wastes nothing; the closed form at the same depth does.
+
+    Mutation seen to fail: the proxy without L_in.
+    """
+    labels = ntp.random_soft_labels(8, 12, 3, seed=0)
+    found = ntp.report(labels, tol=1e-6).numbers
+    assert 0.99 < found["norm efficiency, at least"] <= 1
+    depth = -np.log(ntp.ridge_max(labels) / 1e5)
+    closed = ntp.in_support_logits(labels).toarray() + depth * ntp.centered_support(labels)
+    paid = ntp.norm_efficiency(closed, labels, tol=1e-3)
+    said = found["norm efficiency of L_in + ln(1/ridge) proxy, at least"]
+    assert said == pytest.approx(paid.lower, rel=0.02)
+    assert paid.upper < 0.98
+    assert np.isnan(found["contexts that can change class so"])  # counts have no last tokens
+
+
+def test_chapters_in_the_report_are_chapters_of_the_book():
+    """By title; the page names the same in its sentences, in brackets."""
+    book = Path(ntp.__file__).parents[1] / "book"
+    titles = {
+        re.search(r"^# (.+)$", page.read_text("utf-8"), re.MULTILINE)[1]
+        for page in book.glob("*.md")
+    }
+    assert {quantity.chapter for quantity in reports.QUANTITIES} <= titles
+    page = ntp.report(ntp.random_soft_labels(5, 7, 2)).html
+    named = [part.split("; ") for part in re.findall(r" \[([A-Z][^\]]+)\]", page)]
+    assert {title for titles_of in named for title in titles_of} <= titles
+    assert len(named) > 5

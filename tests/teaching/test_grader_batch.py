@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from tiny_set import (
     NO_BWRAP,
@@ -27,6 +28,7 @@ from tiny_set import (
 
 from teaching.grader import command_line, master, sandbox
 from teaching.grader.errors import BadInputError, NotGradedError
+from teaching.grader.memory import MemoryGroup, remove_left_over_groups
 from teaching.grader.notebook import read_notebook
 from teaching.grader.student import Limits
 from teaching.grader.submissions import in_table
@@ -45,7 +47,9 @@ def test_the_time_for_the_whole_notebook_ends_it(tmp_path):
         assert found["said"][name] == "Stopped: took longer than 6 s for the notebook."
 
 
-def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path, end):
+    """Interrupted as by Ctrl-C, which goes to the whole group, or killed with `kill -9`."""
     waits = "import time\ntime.sleep(10**6)"
     notebooks = {"a": submission(), "b": submission(q1=WRONG), "c": submission(q1=waits)}
     folder, out = make_folder(tmp_path, notebooks), tmp_path / "out"
@@ -60,9 +64,16 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path):
     until = time.monotonic() + 120
     while len(list(out.glob("records/*.json"))) < 2 and time.monotonic() < until:
         time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the whole group
-    said = running.communicate(timeout=120)[1]
-    assert running.returncode == 130 and "2 of 3 submissions are graded and kept" in said, said
+    if end == signal.SIGINT:
+        os.killpg(running.pid, end)
+        said = running.communicate(timeout=120)[1]
+        assert running.returncode == 130 and "2 of 3 submissions are graded and kept" in said, said
+    else:
+        family = psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+        running.wait()
+        assert not psutil.wait_procs(family, timeout=30)[1], "a process outlives the grader"
+        running.stderr.close()
     assert not (out / "grades.csv").exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("records/*.json")}
     assert set(results(out)) == {"a", "b"}
@@ -72,6 +83,21 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     marks = {name: record["marks"] for name, record in results(out).items()}
     assert marks == {"a": FULL, "b": (0, 20, 5), "c": FULL}
+    if (lent := MemoryGroup.find()) and lent.folder:
+        assert not list(lent.folder.glob(f"ntp-grader-{running.pid}-*"))
+
+
+def test_groups_of_killed_graders_are_removed_and_no_others(tmp_path):
+    """Mutation seen to fail: groups are left where they are."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = [f"ntp-grader-{dead.pid}-1", f"ntp-grader-trial-{dead.pid}"]
+    kept = {f"ntp-grader-{os.getpid()}-1", "another-1", f"ntp-grader-{dead.pid}-2"}
+    for name in (*names, *kept):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"ntp-grader-{dead.pid}-2" / "in use").write_text("")  # cannot be removed
+    remove_left_over_groups(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 def test_a_record_holds_only_for_the_same_submission_master_and_limits(tmp_path):

@@ -10,8 +10,9 @@ import pytest
 
 from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import HandGrades
+from teaching.grader.helpers import find_helpers
 from teaching.grader.late import LatePolicy, read_time
-from teaching.grader.plan import Kind, Step
+from teaching.grader.plan import Answers, Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.grader.results import Marked, export_to_systems, grades_table
 from teaching.grader.roster import Roster
@@ -88,8 +89,91 @@ def test_moodle_gets_its_worksheet_back(tmp_path):
     assert title[:3] == ["Identifier", "Full name", "Email address"] and len(title) == 10
     row = dict(zip(title, ada, strict=True))
     assert row["Identifier"] == "Participant 7001" and row["Grade"] == "80"
-    assert row["Maximum Grade"] == "100" and row["Feedback comments"] == "Well, done"
+    assert row["Maximum Grade"] == "100.00" and row["Feedback comments"] == "Well, done"
     assert row["Last modified (submission)"] == "Tuesday, 2 March 2027, 10:15 AM"
+
+
+# --- What the systems themselves ask of a file, from the sources of their importers ---
+
+
+def canvas_reads(text: str, title: str) -> dict[str, str]:
+    """The scores by student as Canvas would import them, after the rules of its importer.
+
+    The first two titles name student and ID (or the first three last name, first name and ID), SIS
+    numbers may follow, and Section is the last before the assignments. An assignment is found by
+    the number in brackets, or by its title. A row with "Points Possible" is no student, nor is one
+    without a word but "Manual Posting".
+    """
+    head, *rows = csv.reader(text.splitlines())
+    named = 2 if head[:2] == ["LastName", "FirstName"] else 1
+    assert len(head) > named + 2 and (named == 2 or "Student" in head[0]) and "ID" in head[named]
+    known = ("SIS User ID", "SIS Login ID", "Integration ID", "Root Account")
+    place = named + 1
+    while head[place] in known:
+        place += 1
+    assert "Section" in head[place]
+    [column] = [k for k in range(place + 1, len(head)) if head[k].partition(" (")[0] == title]
+    students = [row for row in rows if "Points Possible" not in row[0] and row[named]]
+    return {row[named]: row[column] for row in students}
+
+
+def moodle_reads(text: str) -> dict[str, tuple[str, str]]:
+    """Grade and comment by participant as Moodle would import them: by its importer's rules.
+
+    Commas and UTF-8; the titles of the number, the grade and the time of the last grade must be
+    there; the number of a participant follows the word.
+    """
+    head, *rows = csv.reader(text.splitlines())
+    number, grade, comment = map(head.index, ("Identifier", "Grade", "Feedback comments"))
+    assert "Last modified (grade)" in head and number == 0
+    return {row[number].removeprefix("Participant "): (row[grade], row[comment]) for row in rows}
+
+
+LAST_AND_FIRST = """\
+LastName,FirstName,ID,SIS User ID,SIS Login ID,Integration ID,Section,ps1 (4712),Final Score
+,,,,,,,Manual Posting,
+"    Points Possible",,,,,,,100,(read only)
+Lovelace,Ada,101,S1,ada,,Group A,,
+"""
+# As newer versions write it: another order, a mark at the beginning, American times.
+NEWER_MOODLE = """\
+\ufeffIdentifier,"Full name","ID number","Email address",Status,Group,Grade,"Maximum grade",\
+"Marking workflow state","Grade can be changed","Last modified (submission)",\
+"Last modified (grade)","Feedback comments"
+"Participant 7001","Ada Lovelace",0042,ada@example.org,"Submitted for grading - Graded",A,,10.00,\
+"In marking",Yes,"Tuesday, March 2, 2027, 10:15\u202fAM","Tuesday, March 2, 2027, 10:15 AM",Old
+"""
+
+
+@pytest.mark.parametrize("text", [CANVAS, LAST_AND_FIRST, OWN])
+def test_canvas_reads_what_it_is_given(tmp_path, text):
+    """A round trip: out of Canvas, through the grader, and back, with the same students."""
+    names = ["lovelaceada_101_555_ps1"] if text is not OWN else ["solution one"]
+    exported(tmp_path, text, names)
+    written = (tmp_path / "canvas.csv").read_text(encoding="utf-8")
+    if text is OWN:  # Canvas finds a student without a number of its own by the other two
+        written = written.replace("Ada Lovelace,,", "Ada Lovelace,0042,")
+    assert list(canvas_reads(written, "ps1").values()) == ["80"]
+    assert roster(tmp_path, written).people[0].name == "Ada Lovelace" or text is CANVAS
+
+
+@pytest.mark.parametrize("text", [MOODLE, NEWER_MOODLE])
+def test_moodle_reads_what_it_is_given(tmp_path, text):
+    exported(tmp_path, text, ["Ada Lovelace_7001_assignsubmission_file/ps1"])
+    written = (tmp_path / "moodle.csv").read_text(encoding="utf-8")
+    assert moodle_reads(written) == {"7001": ("80", "Well, done")}
+    again = roster(tmp_path, written)
+    assert again.titles == roster(tmp_path, text).titles  # nothing but grade and comment differs
+    assert again.people[0].submitted == datetime(2027, 3, 2, 10, 15).astimezone()
+
+
+def test_another_maximum_grade_is_told_and_left_alone(tmp_path):
+    found = roster(tmp_path, NEWER_MOODLE)
+    assert found.other_maximum(100) == "10.00" and found.other_maximum(10) == ""
+    assert found.assign(["0042"])["0042"].name == "Ada Lovelace"
+    assert roster(tmp_path, MOODLE).other_maximum(100) == ""
+    exported(tmp_path, NEWER_MOODLE, ["0042"])
+    assert ",10.00," in (tmp_path / "moodle.csv").read_text(encoding="utf-8")
 
 
 def test_a_roster_of_ones_own_serves_both(tmp_path):
@@ -180,6 +264,26 @@ def test_a_renamed_copy_is_a_hint_and_another_solution_is_not():
         record.parts = [part for part in record.parts if part.kind is Kind.ANSWER]
     pairs = find_alike(records)
     assert [(pair.first, pair.second) for pair in pairs] == [("one", "two")]
+
+
+ODD_CODE = {
+    "signs": "total = " + "-" * 100_000 + "1",
+    "brackets": "total = " + "(" * 5000 + "1" + ")" * 5000,
+    "a long number": "total = 0x" + "f" * 10_000,
+    "many numbers": "total = [" + "1, " * 10**6 + "]",
+}
+
+
+@pytest.mark.parametrize("source", ODD_CODE.values(), ids=list(ODD_CODE))
+def test_code_that_no_parser_reads_stops_nothing(source):
+    """It is looked at in the process that writes the results of the whole class.
+
+    Mutation seen to fail: only SyntaxError, ValueError and RecursionError are expected.
+    """
+    assert find_alike([marked("one", code=source).record, marked("two", code="").record]) == []
+    step = Step("code", Kind.ANSWER, "", "total = 1", 0)
+    answers = Answers({"code": [source]}, {}, [], [])
+    assert find_helpers([step], answers, str) == {"code": []}
 
 
 def test_what_many_gave_and_what_is_short_is_no_hint():

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from tiny_set import OPTIONS, WRONG, make_folder, run, submission, table
 
 from teaching.cells import TEXT_STUB as STUB
 from teaching.grader import command_line
 from teaching.grader.errors import BadInputError
+from teaching.markup import markdown_to_html
 
 
 def test_points_by_hand_are_read_kept_and_added_up(tmp_path):
@@ -137,6 +141,43 @@ MATHS = """\
 Let $a<b$ and $$\\int_a^b f \\leq \\max f (b - a).$$
 <script>alert(1)</script> <img src=x onerror=alert(1)> [k](javascript:alert(1)) ![](http://x/y.png)
 """
+
+
+SLOW = {"stars": "*a " * 200_000, "signs": "_a__" * 100_000, "brackets": "[" * 200_000}
+
+
+@pytest.mark.parametrize("text", SLOW.values(), ids=list(SLOW))
+def test_a_long_proof_takes_no_time_of_the_class(text):
+    """Mutation seen to fail: Markdown reads it all, for many minutes."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("still reading after a minute"))
+    signal.alarm(60)
+    try:
+        page = markdown_to_html(text)
+    finally:
+        signal.alarm(0)
+    assert page.startswith('<pre class="text">') and page.count(text[:3]) == text.count(text[:3])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$$a$$ (data)",  # as an id it would stand before the page's own, and be read instead
+        "$$\n{}\n$$ (save)",
+        '$\\mmlToken{mi}[href="javascript:alert(1)"]{x}$',
+        '$$\\def\\x{\\mmlToken{mtext}[style="position:fixed;inset:0"]{15 points}}\\x$$',
+    ],
+)
+def test_a_formula_reaches_nothing_but_itself(text):
+    page = markdown_to_html(text)
+    found = BeautifulSoup(page, "html.parser").find_all(True)
+    assert not [e for e in found if e.attrs.keys() & {"id", "href", "style"}]
+    formulas = [part.split("\\)")[0].split("\\]")[0] for part in re.split(r"\\[(\[]", page)[1:]]
+    assert not any("mmlToken" in formula for formula in formulas)
+
+
+def test_a_proof_of_ordinary_length_is_typeset():
+    page = markdown_to_html("Let $a<b$.\n\n" + "Then $$a^2 < b^2$$ follows. " * 400)
+    assert page.count("\\[a^2 &lt; b^2\\]") == 400 and "\\(a&lt;b\\)" in page
 
 
 def proof_cell(notebook):

@@ -39,7 +39,7 @@ from teaching.release.rules import grading, mistakes, question_number
 @pytest.fixture(scope="session")
 def run():
     """Runs a notebook once, all in one kernel: (name, which) -> executed notebook and values."""
-    with Kernel(timeout=120) as kernel:
+    with Kernel(timeout=900) as kernel:  # a busy machine is no error
 
         @cache
         def run(name: str, which: str):
@@ -146,6 +146,50 @@ def test_likely_mistakes_are_told(name, run):
             ids = [c.metadata.nbgrader.grade_id for c in tests if question_number(c) == question]
             lost = [graded[grade_id][2] for grade_id in ids if graded[grade_id][0] == 0]
             assert any(message in why for why in lost), f"question {question}: {message}: {lost}"
+
+
+def tests_of_answers(name: str) -> dict[int, list[int]]:
+    """The test cells of each answer cell: those that follow it before the next answer."""
+    found: dict[int, list[int]] = {}
+    for i, cell in enumerate(master(name).cells):
+        if is_answer(grading(cell)) and not is_by_hand(grading(cell)):
+            found[i] = []
+        elif is_test(grading(cell)):
+            found[max(found)].append(i)
+    return found
+
+
+@every_set
+def test_a_missing_answer_costs_its_own_points_only(name, run):
+    """In a question with several answers the others keep theirs.
+
+    Mutation seen to fail: a test of the second answer of set 2, question 6, that calls the first.
+    """
+    cells, of_answer = master(name).cells, tests_of_answers(name)
+    questions: dict[int, list[int]] = {}
+    for i in of_answer:
+        questions.setdefault(question_number(cells[i]), []).append(i)
+    several = [answers for answers in questions.values() if len(answers) > 1]
+    for turn in range(max(map(len, several), default=0)):
+        left_out = {answers[turn] for answers in several if turn < len(answers)}
+        notebook = copy.deepcopy(master(name))
+        for i in left_out:
+            notebook.cells[i].source = student(name).cells[i].source
+        marks = grades(run.kernel.run(notebook)[0])
+        for i, tests in of_answer.items():
+            for grade_id in (grading(cells[k])["grade_id"] for k in tests):
+                points, most, why = marks[grade_id]
+                assert points == (0 if i in left_out else most), f"{grade_id}: {why}"
+
+
+@every_set
+def test_no_single_test_decides_over_much(name):
+    """An answer with more than twelve points has a test for its easy cases, and another."""
+    cells = master(name).cells
+    for i, tests in tests_of_answers(name).items():
+        points = [grading(cells[k])["points"] for k in tests]
+        assert sum(points) <= 18 and max(points) <= 12, cells[i].source
+        assert len(points) > 1 or sum(points) <= 12, cells[i].source
 
 
 @every_set

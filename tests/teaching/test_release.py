@@ -232,3 +232,21 @@ def test_nbgrader_takes_the_course(released, tmp_path, monkeypatch):
     assert "def count_stories" in text
     assert "HIDDEN TESTS" not in text
     assert "def hidden" not in text
+
+
+# The kernel waits for its own streams, but not for ever.
+LATE_OUTPUT = """\
+import sys, time
+sys.stdout.flush_timeout = sys.stderr.flush_timeout = 0.1
+get_ipython().kernel.iopub_thread.schedule(lambda: time.sleep(6))
+raise AssertionError("told late")
+"""
+
+
+def test_an_error_that_a_busy_machine_tells_late_still_costs_the_points():
+    """Mutation seen to fail: nbclient's own four seconds, after which the error is not seen."""
+    marks = {"grade_id": "t", "grade": True, "solution": False, "locked": True, "points": 3}
+    cell = nbformat.v4.new_code_cell(LATE_OUTPUT, metadata={"nbgrader": marks})
+    with Kernel() as kernel:
+        executed, _ = kernel.run(nbformat.v4.new_notebook(cells=[cell]))
+    assert grades(executed)["t"] == (0, 3, "AssertionError: told late")

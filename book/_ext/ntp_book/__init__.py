@@ -7,6 +7,7 @@
     moving       numbers and captions of the figures that move
     reading_time how many minutes a page takes
     site         theme, buttons, small repairs of what other extensions write
+    front_door   the root of the site, the page for a wrong address, the list of pages
     bibliography author-year labels
     api          the API page, from docstrings
     theory_map   theorem, source, functions, tests
@@ -40,6 +41,7 @@ PARTS = (
     "folds",
     "moving",
     "site",
+    "front_door",
     "bibliography",
     "api",
     "theory_map",

@@ -3,8 +3,8 @@
     python -m ntp_book.release v1.2.3
 
 Writes into _build/release: `files/` (wheel, source archive, the book as PDF and as a site to read
-offline) and `NOTES.md`, the section of CHANGELOG.md. Refuses if pyproject.toml, CITATION.cff,
-CHANGELOG.md and the notebooks do not all belong to this release.
+offline) and `NOTES.md`, the section of CHANGELOG.md. Refuses if pyproject.toml, the package,
+CITATION.cff, CHANGELOG.md and the notebooks do not all belong to this release.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ def disagreements(root: Path, tag: str) -> list[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     if project["version"] != version:
         found.append(f"pyproject.toml says version {project['version']}; write {version}.")
+    package = (root / "ntp_lite" / "__init__.py").read_text(encoding="utf-8")
+    if f'\n__version__ = "{version}"\n' not in package:
+        found.append(f"ntp_lite/__init__.py has another __version__; write {version}.")
     citation = (root / "CITATION.cff").read_text(encoding="utf-8")
     if f"\nversion: {version}\n" not in citation:
         found.append(f"CITATION.cff has another version; write {version}.")

@@ -29,6 +29,8 @@ AUTOMATIC_MODE = (
 )
 # Characters of a page's description; search engines cut longer ones off.
 DESCRIPTION_LENGTH = 200
+# Stands beside a shared link; it has to be named by its full address.
+PICTURE = "_static/readme.png"
 
 # Ids that sphinx_proof and sphinx_exercise give to the inside of every box.
 CONTENT_IDS = (["proof-content"], ["exercise-content"], ["solution-content"])
@@ -177,6 +179,10 @@ def describe(
         "og:title": html.unescape(re.sub(r"<[^>]*>", "", context.get("title", ""))),
         "og:description": said,
     }
+    found = addresses(app.config)
+    if found.real:
+        tags["og:url"] = f"{found.site}{page}.html"
+        tags["og:image"] = f"{found.site}{PICTURE}"
     lines = [f'<meta name="description" content="{html.escape(said)}">']
     lines += [
         f'<meta property="{name}" content="{html.escape(text)}">' for name, text in tags.items()

@@ -1,9 +1,13 @@
-"""The theory map: theorem, source, functions, tests, read off the chapters and the tests.
+"""The theory map: theorem, assumptions, source, functions, tests; and the empirical claims.
+
+Theorems, sources and tests are read off the chapters and the tests; what a statement assumes, and
+the claims that rest on experiments, stand in `book/theory_map.toml`.
 
 A test that verifies a statement says so in the first line of its docstring:
 `Theorem label: thm-...`. The functions in the map are the names of `ntp_lite` that it uses. The
 build fails if a theorem or proposition has no test, a test names a label that does not exist,
-or a test uses a name that the package does not have.
+or a test uses a name that the package does not have; and if a statement has no assumptions in the
+file, or the file names a label that does not exist.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import ast
 import difflib
 import importlib
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,6 +53,22 @@ class Verification(NamedTuple):
     functions: frozenset[str]
 
 
+class Claim(NamedTuple):
+    """What the book says because experiments showed it; `where` is a label."""
+
+    claim: str
+    data: str
+    seeds: str
+    where: str
+
+
+class Written(NamedTuple):
+    """What `book/theory_map.toml` says: assumptions by label, and claims."""
+
+    assumptions: dict[str, str]
+    claims: list[Claim]
+
+
 class Tests(NamedTuple):
     """The tests of statements by label, and complaints about those that could not be read."""
 
@@ -64,6 +85,46 @@ def statements(root: Path, chapters: Iterable[str]) -> list[Statement]:
             title, _, source = heading.strip().partition("[")
             found.append(Statement(kind, title.strip(), source.rstrip("] "), label, page))
     return found
+
+
+def written(path: Path) -> Written:
+    """Read the file of assumptions and claims."""
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    return Written(content["assumptions"], [Claim(**row) for row in content["claims"]])
+
+
+def unwritten(found: list[Statement], said: Written, pages: Iterable[str]) -> list[str]:
+    """Return one sentence for each statement without assumptions, and each label too many."""
+    labels = {statement.label for statement in found}
+    wrong = [
+        f"{label} has no assumptions; write a line in book/theory_map.toml, 'none' if so"
+        for label in sorted(labels - set(said.assumptions))
+    ]
+    wrong += [
+        f"book/theory_map.toml: no chapter has the label {label}{did_you_mean(label, labels)}"
+        for label in sorted(set(said.assumptions) - labels)
+    ]
+    texts = list(pages)
+    for claim in said.claims:
+        places = (f"name: {claim.where}\n", f"({claim.where})", f":label: {claim.where}\n")
+        if not any(place in text for text in texts for place in places):
+            wrong.append(f"book/theory_map.toml: no chapter has the place {claim.where}")
+    return wrong
+
+
+def claims_table(claims: Iterable[Claim]) -> list[str]:
+    """Return the rows of the table of claims, in MyST."""
+    lines = ["", "| claim | data | seeds | where |", "|---|---|---|---|"]
+    for claim in claims:
+        lines.append(f"| {claim.claim} | {claim.data} | {claim.seeds} | {place_of(claim.where)} |")
+    return lines
+
+
+def place_of(label: str) -> str:
+    """Return the link to a figure, a formula or a section."""
+    kind = label.partition("-")[0]
+    role = {"fig": "numref", "tab": "numref", "eq": "eq"}.get(kind, "ref")
+    return f"{{{role}}}`{label}`"
 
 
 def test_files(folder: Path) -> list[Path]:
@@ -134,10 +195,17 @@ def problems(found: list[Statement], tested: Tests) -> list[str]:
     return wrong
 
 
-def table(page: str, found: list[Statement], tested: Tests) -> list[str]:
+def table(
+    page: str, found: list[Statement], tested: Tests, assumptions: dict[str, str]
+) -> list[str]:
     """Return the rows of one chapter's table, in MyST."""
-    lines = ["", f"**{{doc}}`/{page}`**", "", "| statement | source | functions | tests |"]
-    lines += ["|---|---|---|---|"]
+    lines = [
+        "",
+        f"**{{doc}}`/{page}`**",
+        "",
+        "| statement | assumes | source | functions | tests |",
+    ]
+    lines += ["|---|---|---|---|---|"]
     for statement in found:
         if statement.page != page:
             continue
@@ -145,6 +213,7 @@ def table(page: str, found: list[Statement], tested: Tests) -> list[str]:
         functions = sorted(frozenset().union(*(v.functions for v in verifications)))
         cells = (
             f"{{prf:ref}}`{statement.label}` {statement.title}",
+            assumptions.get(statement.label, "none"),
             statement.source or "proved here",
             ", ".join(f"`{name}`" for name in functions) or "none",
             ", ".join(f"`{v.test}`" for v in verifications) or "none",
@@ -153,7 +222,24 @@ def table(page: str, found: list[Statement], tested: Tests) -> list[str]:
     return lines
 
 
-class TheoryMap(SphinxDirective):
+class _Drawn(SphinxDirective):
+    """A directive that writes Markdown."""
+
+    def draw(self, lines: list[str]) -> list[nodes.Node]:
+        """Return what the lines become."""
+        container = nodes.Element()
+        self.state.nested_parse(StringList(lines, "theory-map"), self.content_offset, container)
+        children: list[nodes.Node] = container.children
+        return children
+
+    def read(self) -> Written:
+        """Return what the file says; the page depends on it."""
+        path = Path(self.env.srcdir) / "book" / "theory_map.toml"
+        self.env.note_dependency(str(path))
+        return written(path)
+
+
+class TheoryMap(_Drawn):
     """Draw the map as one table for each chapter: `{theory-map}`."""
 
     def run(self) -> list[nodes.Node]:
@@ -165,17 +251,25 @@ class TheoryMap(SphinxDirective):
             self.env.note_dependency(str(path))
         found = statements(root, chapters)
         tested = tests(root / "tests")
-        wrong = problems(found, tested)
+        said = self.read()
+        texts = [path.read_text(encoding="utf-8") for path in sources]
+        wrong = problems(found, tested) + unwritten(found, said, texts)
         if wrong:
             raise self.error("The theory map is wrong.\n" + "\n".join(wrong))
         pages = dict.fromkeys(statement.page for statement in found)
-        lines = [line for page in pages for line in table(page, found, tested)]
-        container = nodes.Element()
-        self.state.nested_parse(StringList(lines, "theory-map"), self.content_offset, container)
-        children: list[nodes.Node] = container.children
-        return children
+        tables = (table(page, found, tested, said.assumptions) for page in pages)
+        return self.draw([line for lines in tables for line in lines])
+
+
+class EmpiricalClaims(_Drawn):
+    """Draw the table of what rests on experiments: `{empirical-claims}`."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        return self.draw(claims_table(self.read().claims))
 
 
 def setup(app: Sphinx) -> None:
-    """Register the directive with Sphinx."""
+    """Register the directives with Sphinx."""
     app.add_directive("theory-map", TheoryMap)
+    app.add_directive("empirical-claims", EmpiricalClaims)

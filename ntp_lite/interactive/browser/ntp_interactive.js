@@ -611,12 +611,30 @@
     };
   }
 
+  // Names with their widths in pixels, shortened where they are wider than the room.
+  function fitted(svg, names, room) {
+    const probe = svg.append("text").attr("class", "row quiet");
+    const widthOf = (text) => probe.text(text).node().getComputedTextLength();
+    const found = names.map((name) => {
+      let text = name;
+      for (let kept = name.length - 1; kept > 0 && widthOf(text) > room; kept -= 1) {
+        text = `${name.slice(0, kept).trimEnd()}…`;
+      }
+      return { text, width: widthOf(text) };
+    });
+    probe.remove();
+    return found;
+  }
+
   // A matrix: red above zero, blue below, nothing at zero, so that it reads on every ground.
   function heatPanel(svg, width, height, data, sizes) {
     const [rows, columns] = [data.rows.length, data.columns.length];
     const named = rows <= 30 && height / rows > 10;
     const longest = (names) => Math.max(...names.map((name) => Math.min(16, name.length)));
-    const left = named ? Math.min(width * 0.34, 10 + 6.4 * longest(data.rows)) : 8;
+    // Names are as wide as the browser draws them: letters differ, so their number says little.
+    const room = width * 0.42 - 13;
+    const rowNames = named ? fitted(svg, data.rows, room) : [];
+    const left = named ? 13 + Math.max(...rowNames.map((name) => name.width)) : 8;
     const cellWidth = (width - left - 8) / columns;
     const titled = columns <= 30 && cellWidth > 9;
     const upright = cellWidth < 16; // slanted names would run into each other
@@ -627,7 +645,7 @@
     const short = (name) => (name.length > 16 ? `${name.slice(0, 15)}…` : name);
     if (named) {
       svg.selectAll("text.row").data(data.rows).join("text").attr("class", "row quiet").attr("x", left - 5)
-        .attr("y", (_, i) => 4 + (i + 0.5) * h).attr("dy", "0.34em").attr("text-anchor", "end").text(short);
+        .attr("y", (_, i) => 4 + (i + 0.5) * h).attr("dy", "0.34em").attr("text-anchor", "end").text((_, i) => rowNames[i].text);
     }
     if (titled) {
       svg.selectAll("text.column").data(data.columns).join("text").attr("class", "column quiet")
@@ -781,6 +799,14 @@
     };
   }
 
+  // The box of an element in the pixels in which it is drawn. Where the page enlarges it by the style
+  // `zoom`, as slides do, the browser gives the pixels of the screen.
+  function boxOf(node) {
+    const zoom = node.currentCSSZoom ?? 1;
+    const { left, top, width, height } = node.getBoundingClientRect();
+    return { zoom, left: left / zoom, top: top / zoom, width: width / zoom, height: height / zoom };
+  }
+
   function tooltip(root) {
     const box = element("div", { class: "ntp-tip", "aria-hidden": "true", hidden: "" });
     root.append(box);
@@ -789,7 +815,7 @@
       show(drawing, mark) {
         box.textContent = mark.text().replace(/-(?=\d)/g, MINUS);
         box.hidden = false;
-        const [outer, inner] = [root.getBoundingClientRect(), drawing.getBoundingClientRect()];
+        const [outer, inner] = [boxOf(root), boxOf(drawing)];
         const room = outer.width - box.offsetWidth;
         const left = clamp(inner.left - outer.left + mark.x - box.offsetWidth / 2, 0, Math.max(0, room));
         const top = inner.top - outer.top + mark.y - box.offsetHeight - 12;
@@ -804,7 +830,7 @@
     const svg = select(box).html("").append("svg").attr("role", "img").attr("aria-label", label);
     let [wide, high] = [0, 0];
     const fit = () => {
-      const { width, height } = box.getBoundingClientRect();
+      const { width, height } = boxOf(box);
       if (width < 1 || (Math.abs(width - wide) < 0.5 && Math.abs(height - high) < 0.5)) return;
       [wide, high] = [width, height];
       svg.selectAll("*").remove();
@@ -863,8 +889,8 @@
         panel.live.update(position, focus);
       });
       const point = (event) => {
-        const frame = box.getBoundingClientRect();
-        const mark = panel.live.pick(event.clientX - frame.left, event.clientY - frame.top);
+        const { left, top, zoom } = boxOf(box);
+        const mark = panel.live.pick(event.clientX / zoom - left, event.clientY / zoom - top);
         if (mark) tip.show(box, mark);
         else tip.hide();
         const key = mark && mark.key;
@@ -1359,7 +1385,7 @@
 
   // --- Figures: a text and its counts ---------------------------------------------------------------
 
-  const SHOWN = { words: 14, contexts: 10 };
+  const SHOWN = { words: 18, contexts: 10 };
 
   function mountText(root, data) {
     const area = root.querySelector("textarea");
@@ -1394,8 +1420,10 @@
 
   function countsTable({ words, contexts }, matrix) {
     const columns = contexts.slice(0, SHOWN.contexts);
-    const relevant = new Set(columns.flatMap(([, { next }]) => [...next.keys()]));
-    const rows = words.filter((word) => relevant.has(word)).slice(0, SHOWN.words);
+    // Words that several of these contexts share come first: what they share is what matters.
+    const sharedBy = (word) => columns.filter(([, { next }]) => next.has(word)).length;
+    const following = words.filter((word) => sharedBy(word) > 0);
+    const rows = following.sort((a, b) => sharedBy(b) - sharedBy(a)).slice(0, SHOWN.words);
     const cell = ({ total, next }, word) => {
       const count = next.get(word) || 0;
       const value = { N: count, P: count ? format(".2f")(count / total) : 0, S: count ? 1 : 0 }[matrix];
