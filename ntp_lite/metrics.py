@@ -434,7 +434,9 @@ def _theory_metrics(labels: SoftLabels) -> Metrics:
 
 
 def _metrics_of_max_margin(L_mm: ArrayLike) -> Metrics:
-    target, factors = _unit(as_matrix(L_mm, "L_mm")), word_context_factors(L_mm)
+    limit = as_matrix(L_mm, "L_mm")
+    target = _unit(limit)
+    factors = word_context_factors(limit)
     words, contexts = _unit(factors.W @ factors.W.T), _unit(factors.H.T @ factors.H)
     return {
         "cosine_mm": lambda L, W, H: np.vdot(_unit(L - L.mean(axis=0)), target),
