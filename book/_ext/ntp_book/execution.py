@@ -6,8 +6,9 @@ depends on besides its own cells. The key is written into the page's header as S
 the kernel's display name. The cache compares that name together with the cells; nothing shows it.
 
 The key covers `ntp_lite` but for its command line, the data and the pinned versions, and the
-measurements and weights of the repository that the page's code names. Of a subpackage (the checkers of the exercises) it covers only the modules that the page names: a new
-hint in one chapter's checker runs that chapter again, not all of them.
+measurements and weights of the repository that the page's code names. Of a subpackage (the checkers
+of the exercises) it covers only the modules that the page names: a new hint in one chapter's
+checker runs that chapter again, not all of them.
 """
 
 from __future__ import annotations
