@@ -26,12 +26,12 @@ def page(tmp_path):
 
 
 def test_counts_by_hand(page):
-    """The story: 5 + 3 words, 2 + 1 of captions, 1 of the prediction."""
+    """The story: 5 + 3 words, 1 of the prediction; captions have 3 more."""
     assert page == measures.Page(
         name="a_page",
         minutes="9",
-        story=12,
-        words=12 + 4 + 2 + 4,
+        story=9,
+        words=9 + 3 + 4 + 2 + 4,
         figures=2,
         moving=1,
         lines=2,

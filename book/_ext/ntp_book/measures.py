@@ -59,7 +59,8 @@ def is_in_exercises(node: Tag | str) -> bool:
 def count_words(article: Tag) -> tuple[int, int]:
     """Return the words of the story and of all text.
 
-    A formula is one word; code, and what a figure says of itself, none.
+    A formula is one word; code, and what a figure says of itself, none. A caption is read with its
+    figure and does not count as story.
     """
     for formula in article.select(".math"):
         formula.string = "formula"
@@ -70,6 +71,8 @@ def count_words(article: Tag) -> tuple[int, int]:
             continue
         found = len(text.split())
         words += found
+        if text.find_parent("figcaption") is not None:
+            continue  # read with its figure
         if found and is_open(text) and not is_in_exercises(text):
             story += found
     return story, words
