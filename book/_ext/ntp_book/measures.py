@@ -2,7 +2,8 @@
 
     python -m ntp_book.measures                 a table of all chapters, and the goals
 
-Ends with 1 where a goal is missed. The story is what stands open, exercises left out.
+Ends with 1 where a goal is missed. The story is what stands open, without exercises and without
+what to read next.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .numbering import read_chapters
 ROOT = Path(__file__).resolve().parents[3]
 SITE = ROOT / "_build" / "html"
 
+AFTER_THE_STORY = re.compile("Exercises|What to read next")
 DRAWN = ("ntp-interactive", "headerlink")  # no text that is read in its order
 
 MOST_STORY_WORDS = 2000
@@ -47,11 +49,11 @@ def is_open(node: Tag | str) -> bool:
     return node.find_parent("details") is None and node.find_parent(class_="dropdown") is None
 
 
-def is_in_exercises(node: Tag | str) -> bool:
-    """Say whether something stands in the section of exercises."""
+def is_after_the_story(node: Tag | str) -> bool:
+    """Say whether something stands among the exercises, or in what to read next."""
     for section in node.find_parents("section"):
         heading = section.find(["h2", "h3"], recursive=False)
-        if heading is not None and "Exercises" in heading.get_text():
+        if heading is not None and AFTER_THE_STORY.search(heading.get_text()):
             return True
     return False
 
@@ -73,7 +75,7 @@ def count_words(article: Tag) -> tuple[int, int]:
         words += found
         if text.find_parent("figcaption") is not None:
             continue  # read with its figure
-        if found and is_open(text) and not is_in_exercises(text):
+        if found and is_open(text) and not is_after_the_story(text):
             story += found
     return story, words
 
