@@ -29,8 +29,8 @@ def test_colab_s_versions_fit_what_the_package_asks_for():
     for requirement in stand_ins.declared(PROJECT):
         name = {"jinja2": "Jinja2"}.get(requirement.name, requirement.name)
         fits = requirement.specifier.contains(pinned[name])
-        # Colab's widgets and its DuckDB are older; a notebook that needs the latter asks for it.
-        assert fits == (name not in ("duckdb", "ipywidgets")), name
+        # Colab's widgets are older; the package does without newer ones there.
+        assert fits == (name != "ipywidgets"), name
 
 
 def test_a_newer_list_of_colab_s(tmp_path):
