@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, PageElement, Tag
 
 from .numbering import read_chapters
 
@@ -44,12 +44,12 @@ class Page:
     open_answers: int  # predictions whose answer is not folded
 
 
-def is_open(node: Tag | str) -> bool:
+def is_open(node: PageElement) -> bool:
     """Say whether something is seen without a click: it is in no fold, solution or hint."""
     return node.find_parent("details") is None and node.find_parent(class_="dropdown") is None
 
 
-def is_after_the_story(node: Tag | str) -> bool:
+def is_after_the_story(node: PageElement) -> bool:
     """Say whether something stands among the exercises, or in what to read next."""
     for section in node.find_parents("section"):
         heading = section.find(["h2", "h3"], recursive=False)
@@ -97,7 +97,8 @@ def has_open_answer(box: Tag) -> bool:
 
 def measure(path: Path) -> Page:
     """Count on one page."""
-    article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find("article")
+    page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    article = page.select_one("article") or page
     announced = re.search(r"(\d+) minutes for the story", article.get_text())
     lines = visible_code(article)
     moving = article.find_all(class_="ntp-interactive")
