@@ -1,9 +1,9 @@
 """The points that a person gives: read from, and kept in, `hand_grades.csv`.
 
 Each derivation has three columns: points, a comment, and the version of the proof that the points
-are for (a short hash). Columns may stand in any order; comments and versions may be missing. The
-grader adds rows for new submissions, and renews the version of proofs that have no points yet; it
-changes nothing else.
+are for (a short hash, or `none` where there is no proof). Columns may stand in any order; comments
+and versions may be missing. The grader adds rows for new submissions, and renews the version of
+proofs that have no points yet; it changes nothing else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from teaching.grader.tables import Table, read_table, write_table
 
 _COMMENT = " comment"
 _VERSION = " version"
+_NO_PROOF = "none"
 
 
 @dataclass
@@ -51,8 +52,13 @@ def is_unanswered(part: Part) -> bool:
 
 
 def version(part: Part) -> str:
-    """Return a short hash of what stands in a derivation."""
+    """Return a short hash of what stands in a derivation; a word where nothing does.
+
+    Nothing stands in one that was left unanswered, is missing, or is part of an unreadable file.
+    """
     text = "" if part.source.strip() in PLACEHOLDERS else part.source
+    if not text and not part.pictures:
+        return _NO_PROOF
     content = "\0".join([text, *part.pictures])
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:8]
 
@@ -154,8 +160,6 @@ class Sheet:
         grades = self.grades_of(record.name)
         for part in record.derivations:
             if part.id + _VERSION not in self.columns or part.id in grades.points:
-                continue
-            if record.refused or is_unanswered(part):
                 continue
             column = self.columns.index(part.id + _VERSION)
             row += [""] * (column + 1 - len(row))

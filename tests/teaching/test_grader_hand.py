@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -234,3 +235,32 @@ def test_the_version_of_a_proof_without_points_follows_the_proof(tmp_path):
     (folder / "a.ipynb").write_text(json.dumps(submission(**{"q3-proof": "Second"})))
     run(folder, out, *OPTIONS)
     assert table(out / "hand_grades.csv")["a"]["q3-proof version"] not in ("", first)
+
+
+def type_points(sheet, **points):
+    """Enter points in a spreadsheet's way, beside whatever stands there."""
+    rows = list(table(sheet).values())
+    for row in rows:
+        row["q3-proof (max 15)"] = points.get(row["submission"], "")
+    with open(sheet, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_points_for_no_proof_do_not_outlive_the_next_submission_unsaid(tmp_path):
+    blank = submission(**{"q3-proof": STUB})
+    folder = make_folder(tmp_path, {"blank": blank, "broken": "no notebook", "same": blank})
+    out, sheet = tmp_path / "out", tmp_path / "out/hand_grades.csv"
+    assert run(folder, out, *OPTIONS).returncode == 1
+    assert {row["q3-proof version"] for row in table(sheet).values()} == {"none"}
+    type_points(sheet, blank="3", broken="0", same="2")
+    assert "changed since" not in run(folder, out, *OPTIONS).stdout
+    for name in ("blank", "broken"):
+        (folder / f"{name}.ipynb").write_text(json.dumps(submission(**{"q3-proof": "My own"})))
+    done = run(folder, out, *OPTIONS)
+    assert "changed since it was marked by hand: blank, broken\n" in done.stdout
+    told = {name: row["status"] for name, row in table(out / "grades.csv").items()}
+    changed = "changed since it was marked: q3-proof"
+    assert told == {"blank": changed, "broken": changed, "same": "graded"}
+    assert (out / "marking.html").read_text().count("The proof changed since it was marked.") == 2

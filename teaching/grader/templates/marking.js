@@ -53,7 +53,7 @@ function table() {
     }
     rows.push([...row, data.comments[submission] ?? ""]);
   }
-  for (const kept of data.kept) { // rows of submissions that are not here any more
+  for (const kept of data.kept) { // rows of submissions that are gone or unreadable
     const value = (name) => kept[data.columns.indexOf(name)] ?? "";
     const names = titles.map((title) => title.split(" (max")[0]);
     rows.push(names.map(value));
