@@ -3,7 +3,8 @@
 Each derivation has three columns: points, a comment, and the version of the proof that the points
 are for (a short hash, or `none` where there is no proof). Columns may stand in any order; comments
 and versions may be missing. The grader adds rows for new submissions, and renews the version of
-proofs that have no points yet; it changes nothing else.
+proofs that have no points yet, or points without a version, which are for the proof of now; it
+changes nothing else.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class Sheet:
         return self.grades.get(in_table(name), HandGrades())
 
     def update(self, records: list[Record]) -> None:
-        """Add rows for new submissions, and the versions of proofs that are not marked yet."""
+        """Add rows for new submissions, and versions, but where points are for another proof."""
         changed = self.is_new
         rows = {
             row[self.columns.index("submission")]: row for row in self.table.rows[1:] if any(row)
@@ -159,11 +160,12 @@ class Sheet:
         changed = False
         grades = self.grades_of(record.name)
         for part in record.derivations:
-            if part.id + _VERSION not in self.columns or part.id in grades.points:
+            if part.id + _VERSION not in self.columns or grades.has_changed(part):
                 continue
             column = self.columns.index(part.id + _VERSION)
             row += [""] * (column + 1 - len(row))
             if row[column] != version(part):
                 row[column] = version(part)
+                grades.versions[part.id] = row[column]
                 changed = True
         return changed

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from teaching.grader.hand_grades import Sheet
+from teaching.grader.hand_grades import Sheet, version
 from teaching.grader.pages import Pages
 from teaching.grader.plan import Kind, Step
 from teaching.grader.records import Part, Record
@@ -49,3 +49,10 @@ def test_points_for_an_unreadable_file_are_kept(save):
     [a, b] = save(sheet, record("a", "A proof"), record("b", "", "not a notebook"))
     assert a["submission"] == "a" and a["q1-proof (max 15)"] == ""
     assert list(b.values()) == ["b", "7", "On paper", "none", "Late"]
+
+
+def test_points_without_a_version_get_that_of_the_proof_on_the_page(save):
+    one = record("a", "A proof")
+    [row] = save("submission,q1-proof\na,9\n", one)
+    assert row["q1-proof (max 15)"] == "9"
+    assert row["q1-proof version"] == version(one.derivations[0])

@@ -16,6 +16,9 @@ from tiny_set import OPTIONS, WRONG, make_folder, run, submission, table
 from teaching.cells import TEXT_STUB as STUB
 from teaching.grader import command_line
 from teaching.grader.errors import BadInputError
+from teaching.grader.hand_grades import Sheet, version
+from teaching.grader.plan import Kind, Step
+from teaching.grader.records import Part, Record
 from teaching.markup import markdown_to_html
 
 
@@ -264,3 +267,23 @@ def test_points_for_no_proof_do_not_outlive_the_next_submission_unsaid(tmp_path)
     changed = "changed since it was marked: q3-proof"
     assert told == {"blank": changed, "broken": changed, "same": "graded"}
     assert (out / "marking.html").read_text().count("The proof changed since it was marked.") == 2
+
+
+def entered(place, versions: dict[str, str], **proofs: str) -> list[str]:
+    """The versions in a sheet of marked proofs after the grader has seen the proofs of now."""
+    steps = [Step(name, Kind.DERIVATION, "", "", 15) for name in versions]
+    parts = [Part(name, Kind.DERIVATION, "", 15, source=proofs[name]) for name in versions]
+    path = place / "hand_grades.csv"
+    titles = [title for name in versions for title in (name, f"{name} version")]
+    cells = [cell for version in versions.values() for cell in ("10", version)]
+    path.write_text(",".join(["submission", *titles]) + "\n" + ",".join(["a", *cells]) + "\n")
+    Sheet(path, steps).update([Record("a", "", [], parts, [], 1.0)])
+    row = table(path)["a"]
+    return [row[f"{name} version"] for name in versions]
+
+
+def test_points_beside_an_empty_version_are_for_the_proof_of_now(tmp_path):
+    now = version(Part("p", Kind.DERIVATION, "", 15, source="Second"))
+    proofs = {name: "Second" for name in ("confirmed", "old")}
+    found = entered(tmp_path, {"confirmed": "", "old": "v01234567"}, **proofs)
+    assert found == [now, "v01234567"]

@@ -47,7 +47,8 @@ function table() {
       if (field === undefined) {
         row.push("", "", "");
       } else {
-        const version = field.points.value === "" ? field.version : field.markedVersion;
+        const isFree = field.points.value === "" || field.markedVersion === "";
+        const version = isFree ? field.version : field.markedVersion;
         row.push(field.points.value, field.comment.value, version);
       }
     }
