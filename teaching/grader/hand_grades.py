@@ -44,7 +44,9 @@ class HandGrades:
     def has_changed(self, part: Part) -> bool:
         """Say whether the proof is another one than the one that was marked."""
         marked = self.versions.get(part.id)
-        return part.id in self.points and marked is not None and marked != version(part)
+        if part.id not in self.points or marked is None:
+            return False
+        return marked not in (version(part), _digest(part))  # earlier sheets hold the hash alone
 
 
 def is_unanswered(part: Part) -> bool:
@@ -56,11 +58,17 @@ def version(part: Part) -> str:
     """Return a short hash of what stands in a derivation; a word where nothing does.
 
     Nothing stands in one that was left unanswered, is missing, or is part of an unreadable file.
+    The letter before the hash keeps spreadsheets from reading 01234567 or 123456e7 as a number.
     """
-    text = "" if part.source.strip() in PLACEHOLDERS else part.source
-    if not text and not part.pictures:
-        return _NO_PROOF
-    content = "\0".join([text, *part.pictures])
+    return f"v{_digest(part)}" if _text(part) or part.pictures else _NO_PROOF
+
+
+def _text(part: Part) -> str:
+    return "" if part.source.strip() in PLACEHOLDERS else part.source
+
+
+def _digest(part: Part) -> str:
+    content = "\0".join([_text(part), *part.pictures])
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:8]
 
 

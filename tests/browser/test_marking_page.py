@@ -45,7 +45,9 @@ def save(tmp_path: Path, browser: Any):
 
 
 def test_points_for_an_unreadable_file_are_kept(save):
-    sheet = "submission,q1-proof,q1-proof comment,q1-proof version,comment\nb,7,On paper,none,Late\n"
+    sheet = (
+        "submission,q1-proof,q1-proof comment,q1-proof version,comment\nb,7,On paper,none,Late\n"
+    )
     [a, b] = save(sheet, record("a", "A proof"), record("b", "", "not a notebook"))
     assert a["submission"] == "a" and a["q1-proof (max 15)"] == ""
     assert list(b.values()) == ["b", "7", "On paper", "none", "Late"]

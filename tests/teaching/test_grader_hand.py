@@ -16,7 +16,7 @@ from tiny_set import OPTIONS, WRONG, make_folder, run, submission, table
 from teaching.cells import TEXT_STUB as STUB
 from teaching.grader import command_line
 from teaching.grader.errors import BadInputError
-from teaching.grader.hand_grades import Sheet, version
+from teaching.grader.hand_grades import HandGrades, Sheet, version
 from teaching.grader.plan import Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.markup import markdown_to_html
@@ -31,7 +31,7 @@ def test_points_by_hand_are_read_kept_and_added_up(tmp_path):
     rows = table(sheet)
     assert set(rows) == {"Zoë", "'=2"}
     titles = ["submission", "q3-proof (max 15)", "q3-proof comment", "q3-proof version", "comment"]
-    assert list(rows["Zoë"]) == titles and len(rows["Zoë"]["q3-proof version"]) == 8
+    assert list(rows["Zoë"]) == titles and len(rows["Zoë"]["q3-proof version"]) == 9
     assert not any(value for title, value in rows["Zoë"].items() if title not in titles[::3])
     page = (out / "feedback/Zoë.html").read_text()
     assert "15 points more are given by hand." in page and "of 50 points" not in page
@@ -287,3 +287,22 @@ def test_points_beside_an_empty_version_are_for_the_proof_of_now(tmp_path):
     proofs = {name: "Second" for name in ("confirmed", "old")}
     found = entered(tmp_path, {"confirmed": "", "old": "v01234567"}, **proofs)
     assert found == [now, "v01234567"]
+
+
+def test_a_spreadsheet_takes_no_version_for_a_number():
+    """Some of the hashes alone would be one: they have digits only, or one e between digits."""
+    parts = [Part("p", Kind.DERIVATION, "", 15, source=f"Proof {k}") for k in range(300)]
+    versions = [version(part) for part in parts]
+    assert sum(bool(re.fullmatch(r"\d+(e\d+)?", one[-8:])) for one in versions) > 5
+    assert all(re.fullmatch("v[0-9a-f]{8}", one) for one in versions)
+
+
+def test_versions_of_earlier_sheets_raise_no_alarm(tmp_path):
+    proof, other = (Part("p", Kind.DERIVATION, "", 15, source=text) for text in ("One", "Two"))
+    earlier = {"p": version(proof).removeprefix("v")}
+    marked = HandGrades(points={"p": 10}, versions=earlier)
+    assert not marked.has_changed(proof) and marked.has_changed(other)
+    assert entered(tmp_path, earlier, p="One") == [version(proof)]
+    assert entered(tmp_path, earlier, p="Two") == [earlier["p"]]
+    missing = Part("p", Kind.DERIVATION, "", 15, is_missing=True)
+    assert not HandGrades({"p": 1}, versions={"p": "e3b0c442"}).has_changed(missing)
