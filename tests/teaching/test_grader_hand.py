@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+from datetime import datetime, timedelta
 
 import nbformat
 import pytest
@@ -17,8 +18,12 @@ from teaching.cells import TEXT_STUB as STUB
 from teaching.grader import command_line
 from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import HandGrades, Sheet, version
+from teaching.grader.late import LatePolicy
+from teaching.grader.pages import Pages
 from teaching.grader.plan import Kind, Step
 from teaching.grader.records import Part, Record
+from teaching.grader.results import Marked
+from teaching.grader.roster import Person
 from teaching.markup import markdown_to_html
 
 
@@ -306,3 +311,29 @@ def test_versions_of_earlier_sheets_raise_no_alarm(tmp_path):
     assert entered(tmp_path, earlier, p="Two") == [earlier["p"]]
     missing = Part("p", Kind.DERIVATION, "", 15, is_missing=True)
     assert not HandGrades({"p": 1}, versions={"p": "e3b0c442"}).has_changed(missing)
+
+
+def feedback(place, m: Marked) -> str:
+    """The feedback page of one submission, as a person reads it."""
+    steps = [Step(part.id, part.kind, part.title, "", part.most) for part in m.record.parts]
+    Pages(place, "ps1", steps).write_feedback([m])
+    page = (place / "feedback" / f"{m.record.name}.html").read_text()
+    main = BeautifulSoup(page, "html.parser").find("main")
+    return " ".join(main.get_text().split())
+
+
+@pytest.mark.parametrize("is_blank", [True, False])
+@pytest.mark.parametrize("points", [{}, {"q2-proof": 30}])
+def test_a_space_stands_between_the_sentences_of_a_feedback_page(tmp_path, is_blank, points):
+    parts = [
+        Part("q1-test", Kind.TEST, "Question 1", 60, points=50),
+        Part("q2-proof", Kind.DERIVATION, "Question 2", 20, source="A proof"),
+        Part("q3-proof", Kind.DERIVATION, "Question 3, by pencil", 20, is_blank=is_blank),
+    ]
+    due = datetime(2027, 3, 1).astimezone()
+    person = Person("Ada", "1", submitted=due + timedelta(days=1))
+    record = Record("a", "", [], parts, [], 1.0)
+    said = feedback(tmp_path, Marked(record, HandGrades(points), person, LatePolicy(due, 10)))
+    sentences = said.partition("Points Question")[0]
+    assert "Handed in late" in sentences and "Each test gives" in sentences
+    assert not re.search(r"\.[A-Z]|\.\d+ points more", sentences), sentences
