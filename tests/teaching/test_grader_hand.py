@@ -16,9 +16,10 @@ from tiny_set import OPTIONS, WRONG, make_folder, run, submission, table
 
 from teaching.cells import TEXT_STUB as STUB
 from teaching.grader import command_line
-from teaching.grader.errors import BadInputError
+from teaching.grader.errors import BadInputError, NotGradedError
 from teaching.grader.hand_grades import HandGrades, Sheet, version
 from teaching.grader.late import LatePolicy
+from teaching.grader.notebook import read_notebook
 from teaching.grader.pages import Pages
 from teaching.grader.plan import Kind, Step
 from teaching.grader.records import Part, Record
@@ -337,3 +338,17 @@ def test_a_space_stands_between_the_sentences_of_a_feedback_page(tmp_path, is_bl
     sentences = said.partition("Points Question")[0]
     assert "Handed in late" in sentences and "Each test gives" in sentences
     assert not re.search(r"\.[A-Z]|\.\d+ points more", sentences), sentences
+
+
+@pytest.mark.parametrize("content", ["<html>", '{"cells": 1}'])
+def test_a_student_whose_file_is_no_notebook_is_told_what_to_do(tmp_path, content):
+    path = tmp_path / "a.ipynb"
+    path.write_text(content)
+    with pytest.raises(NotGradedError) as error:
+        read_notebook(path)
+    for refused, is_told in ((str(error.value), True), ("larger than 20 MiB", False)):
+        said = feedback(
+            tmp_path, Marked(Record("a", refused, [], [], [], 1.0), HandGrades(), None, None)
+        )
+        assert f"Not graded: {refused}." in said
+        assert ("Download it again as a notebook (.ipynb)" in said) == is_told
