@@ -65,9 +65,10 @@ notebooks: $(STAMP)  ## export the chapters to book/notebooks (REPOSITORY=owner/
 	@$(EXPORT) $(if $(REPOSITORY),--repository "$(REPOSITORY)") \
 	  $(if $(RELEASE),--release "$(RELEASE)") $(if $(REFRESH),--refresh)
 
-assignments: $(STAMP)  ## release the problem sets of one class (SEED=2027)
+assignments: $(STAMP)  ## release the problem sets of one class (SEED=2027 OUT=folder)
 	@$(WITH_BOOK) -m teaching.release \
-	  --seed $(or $(SEED),$(error say which class: make assignments SEED=2027))
+	  --seed $(or $(SEED),$(error say which class: make assignments SEED=2027)) \
+	  $(if $(OUT),--out "$(OUT)")
 
 # ROSTER=table of names and numbers; DUE="2027-03-01 23:59" takes points off late submissions
 # (LATE=10 per cent a day); JOBS=n submissions at a time; SANDBOX=no grades without bubblewrap.

@@ -33,8 +33,8 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 EPILOG = """\
-Points for derivations are read from OUT/hand_grades.csv, to which this command only adds rows; all
-else in OUT is written anew.
+Points for derivations are read from OUT/hand_grades.csv, to which this command only adds rows and
+the versions of proofs; all else in OUT is written anew.
 
 Exit status: 0 all graded; 1 finished, but some files could not be graded; 2 nothing to grade, no
 master, a broken environment, or a mistake in a table; 130 interrupted (the same command goes on).

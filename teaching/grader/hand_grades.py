@@ -1,8 +1,9 @@
 """The points that a person gives: read from, and kept in, `hand_grades.csv`.
 
 Each derivation has three columns: points, a comment, and the version of the proof that the points
-are for (a short hash). Columns may stand in any order; comments and versions may be missing. The
-grader adds rows for new submissions, and renews the version of proofs that have no points yet; it
+are for (a short hash, or `none` where there is no proof). Columns may stand in any order; comments
+and versions may be missing. The grader adds rows for new submissions, and renews the version of
+proofs that have no points yet, or points without a version, which are for the proof of now; it
 changes nothing else.
 """
 
@@ -22,6 +23,7 @@ from teaching.grader.tables import Table, read_table, write_table
 
 _COMMENT = " comment"
 _VERSION = " version"
+_NO_PROOF = "none"
 
 
 @dataclass
@@ -42,7 +44,9 @@ class HandGrades:
     def has_changed(self, part: Part) -> bool:
         """Say whether the proof is another one than the one that was marked."""
         marked = self.versions.get(part.id)
-        return part.id in self.points and marked is not None and marked != version(part)
+        if part.id not in self.points or marked is None:
+            return False
+        return marked not in (version(part), _digest(part))  # earlier sheets hold the hash alone
 
 
 def is_unanswered(part: Part) -> bool:
@@ -51,9 +55,20 @@ def is_unanswered(part: Part) -> bool:
 
 
 def version(part: Part) -> str:
-    """Return a short hash of what stands in a derivation."""
-    text = "" if part.source.strip() in PLACEHOLDERS else part.source
-    content = "\0".join([text, *part.pictures])
+    """Return a short hash of what stands in a derivation; a word where nothing does.
+
+    Nothing stands in one that was left unanswered, is missing, or is part of an unreadable file.
+    The letter before the hash keeps spreadsheets from reading 01234567 or 123456e7 as a number.
+    """
+    return f"v{_digest(part)}" if _text(part) or part.pictures else _NO_PROOF
+
+
+def _text(part: Part) -> str:
+    return "" if part.source.strip() in PLACEHOLDERS else part.source
+
+
+def _digest(part: Part) -> str:
+    content = "\0".join([_text(part), *part.pictures])
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
@@ -134,7 +149,7 @@ class Sheet:
         return self.grades.get(in_table(name), HandGrades())
 
     def update(self, records: list[Record]) -> None:
-        """Add rows for new submissions, and the versions of proofs that are not marked yet."""
+        """Add rows for new submissions, and versions, but where points are for another proof."""
         changed = self.is_new
         rows = {
             row[self.columns.index("submission")]: row for row in self.table.rows[1:] if any(row)
@@ -153,13 +168,12 @@ class Sheet:
         changed = False
         grades = self.grades_of(record.name)
         for part in record.derivations:
-            if part.id + _VERSION not in self.columns or part.id in grades.points:
-                continue
-            if record.refused or is_unanswered(part):
+            if part.id + _VERSION not in self.columns or grades.has_changed(part):
                 continue
             column = self.columns.index(part.id + _VERSION)
             row += [""] * (column + 1 - len(row))
             if row[column] != version(part):
                 row[column] = version(part)
+                grades.versions[part.id] = row[column]
                 changed = True
         return changed

@@ -11,6 +11,7 @@ from typing import Any
 from teaching.grader.errors import NotGradedError
 
 LARGEST_FILE_BYTES = 20 * 2**20
+NO_NOTEBOOK = "not a notebook"  # how the reason begins where the file is something else
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ def read_notebook(path: Path) -> Notebook:
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise NotGradedError("not a notebook: the file is not valid JSON") from None
+        raise NotGradedError(f"{NO_NOTEBOOK}: the file is not valid JSON") from None
     return parse_notebook(content)
 
 
 def parse_notebook(content: Any) -> Notebook:
     """Return the notebook that this JSON describes."""
     if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
-        raise NotGradedError("not a notebook of format 4: it has no list of cells")
+        raise NotGradedError(f"{NO_NOTEBOOK} of format 4: it has no list of cells")
     cells = [_parse_cell(_dictionary(cell)) for cell in content["cells"]]
     identity = _dictionary(_dictionary(content.get("metadata")).get("ntp_lite"))
     names = (identity.get(key) for key in ("assignment", "seed"))

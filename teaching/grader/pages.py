@@ -121,14 +121,14 @@ def _rate(test: Step, graded: list[Marked]) -> Rate:
 
 def _for_script(questions: list[str], marked: list[Marked], sheet: Sheet) -> str:
     """Return what the marking page needs to write hand_grades.csv, as JSON that ends no script."""
-    known = {in_table(m.record.name) for m in marked}
+    names = [in_table(m.record.name) for m in marked if not m.record.refused]
     others = [row for row in sheet.table.rows[1:] if any(row)]
     column = sheet.columns.index("submission")
     content = {
         "questions": [{"id": name, "most": sheet.most[name]} for name in questions],
-        "submissions": [in_table(m.record.name) for m in marked],
+        "submissions": names,
         "comments": {in_table(m.record.name): m.hand.comment for m in marked},
         "columns": sheet.columns,
-        "kept": [row for row in others if row[column] not in known],
+        "kept": [row for row in others if row[column] not in names],
     }
     return json.dumps(content).replace("<", "\\u003c")

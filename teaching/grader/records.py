@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from teaching.grader.marking import Failed, Found, Refused, Reported, Result
+from teaching.grader.notebook import NO_NOTEBOOK
 from teaching.grader.plan import PLACEHOLDERS, Kind, Step
 
 
@@ -37,6 +38,11 @@ class Record:
     parts: list[Part]
     other_text: list[str]
     seconds: float
+
+    @property
+    def is_no_notebook(self) -> bool:
+        """Say whether the file is something else than a notebook."""
+        return self.refused.startswith(NO_NOTEBOOK)
 
     @property
     def tests(self) -> list[Part]:

@@ -2,7 +2,7 @@
 
     python -m teaching.release --seed 2027
 
-writes into dist/assignments/2027/
+writes into dist/assignments/2027/, or with `--out folder` into folder/2027/
 
     student/psN.ipynb               what the class gets: no solutions, no hidden tests
     instructor/psN.ipynb            the master, from which submissions are graded
@@ -32,9 +32,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m teaching.release", description="Release the problem sets for one class."
     )
-    parser.add_argument("--seed", type=int, required=True, help="the class's number, such as 2027")
-    parser.add_argument("--out", type=Path, default=DIST / "assignments")
-    parser.add_argument("--source", type=Path, default=PROBLEM_SETS)
+    add = parser.add_argument
+    add("--seed", type=int, required=True, help="the class's number, such as 2027")
+    add("--out", type=Path, default=DIST / "assignments", help="writes OUT/SEED/ (%(default)s)")
+    add("--source", type=Path, default=PROBLEM_SETS, help="folder of the sets (%(default)s)")
     arguments = parser.parse_args()
     if arguments.seed < 0:
         parser.error("the seed is a whole number, 0 or larger")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import signal
+from datetime import datetime, timedelta
 
 import nbformat
 import pytest
@@ -14,7 +16,15 @@ from tiny_set import OPTIONS, WRONG, make_folder, run, submission, table
 
 from teaching.cells import TEXT_STUB as STUB
 from teaching.grader import command_line
-from teaching.grader.errors import BadInputError
+from teaching.grader.errors import BadInputError, NotGradedError
+from teaching.grader.hand_grades import HandGrades, Sheet, version
+from teaching.grader.late import LatePolicy
+from teaching.grader.notebook import read_notebook
+from teaching.grader.pages import Pages
+from teaching.grader.plan import Kind, Step
+from teaching.grader.records import Part, Record
+from teaching.grader.results import Marked
+from teaching.grader.roster import Person
 from teaching.markup import markdown_to_html
 
 
@@ -27,7 +37,7 @@ def test_points_by_hand_are_read_kept_and_added_up(tmp_path):
     rows = table(sheet)
     assert set(rows) == {"Zoë", "'=2"}
     titles = ["submission", "q3-proof (max 15)", "q3-proof comment", "q3-proof version", "comment"]
-    assert list(rows["Zoë"]) == titles and len(rows["Zoë"]["q3-proof version"]) == 8
+    assert list(rows["Zoë"]) == titles and len(rows["Zoë"]["q3-proof version"]) == 9
     assert not any(value for title, value in rows["Zoë"].items() if title not in titles[::3])
     page = (out / "feedback/Zoë.html").read_text()
     assert "15 points more are given by hand." in page and "of 50 points" not in page
@@ -234,3 +244,111 @@ def test_the_version_of_a_proof_without_points_follows_the_proof(tmp_path):
     (folder / "a.ipynb").write_text(json.dumps(submission(**{"q3-proof": "Second"})))
     run(folder, out, *OPTIONS)
     assert table(out / "hand_grades.csv")["a"]["q3-proof version"] not in ("", first)
+
+
+def type_points(sheet, **points):
+    """Enter points in a spreadsheet's way, beside whatever stands there."""
+    rows = list(table(sheet).values())
+    for row in rows:
+        row["q3-proof (max 15)"] = points.get(row["submission"], "")
+    with open(sheet, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_points_for_no_proof_do_not_outlive_the_next_submission_unsaid(tmp_path):
+    blank = submission(**{"q3-proof": STUB})
+    folder = make_folder(tmp_path, {"blank": blank, "broken": "no notebook", "same": blank})
+    out, sheet = tmp_path / "out", tmp_path / "out/hand_grades.csv"
+    assert run(folder, out, *OPTIONS).returncode == 1
+    assert {row["q3-proof version"] for row in table(sheet).values()} == {"none"}
+    type_points(sheet, blank="3", broken="0", same="2")
+    assert "changed since" not in run(folder, out, *OPTIONS).stdout
+    for name in ("blank", "broken"):
+        (folder / f"{name}.ipynb").write_text(json.dumps(submission(**{"q3-proof": "My own"})))
+    done = run(folder, out, *OPTIONS)
+    assert "changed since it was marked by hand: blank, broken\n" in done.stdout
+    told = {name: row["status"] for name, row in table(out / "grades.csv").items()}
+    changed = "changed since it was marked: q3-proof"
+    assert told == {"blank": changed, "broken": changed, "same": "graded"}
+    assert (out / "marking.html").read_text().count("The proof changed since it was marked.") == 2
+
+
+def entered(place, versions: dict[str, str], **proofs: str) -> list[str]:
+    """The versions in a sheet of marked proofs after the grader has seen the proofs of now."""
+    steps = [Step(name, Kind.DERIVATION, "", "", 15) for name in versions]
+    parts = [Part(name, Kind.DERIVATION, "", 15, source=proofs[name]) for name in versions]
+    path = place / "hand_grades.csv"
+    titles = [title for name in versions for title in (name, f"{name} version")]
+    cells = [cell for version in versions.values() for cell in ("10", version)]
+    path.write_text(",".join(["submission", *titles]) + "\n" + ",".join(["a", *cells]) + "\n")
+    Sheet(path, steps).update([Record("a", "", [], parts, [], 1.0)])
+    row = table(path)["a"]
+    return [row[f"{name} version"] for name in versions]
+
+
+def test_points_beside_an_empty_version_are_for_the_proof_of_now(tmp_path):
+    now = version(Part("p", Kind.DERIVATION, "", 15, source="Second"))
+    proofs = {name: "Second" for name in ("confirmed", "old")}
+    found = entered(tmp_path, {"confirmed": "", "old": "v01234567"}, **proofs)
+    assert found == [now, "v01234567"]
+
+
+def test_a_spreadsheet_takes_no_version_for_a_number():
+    """Some of the hashes alone would be one: they have digits only, or one e between digits."""
+    parts = [Part("p", Kind.DERIVATION, "", 15, source=f"Proof {k}") for k in range(300)]
+    versions = [version(part) for part in parts]
+    assert sum(bool(re.fullmatch(r"\d+(e\d+)?", one[-8:])) for one in versions) > 5
+    assert all(re.fullmatch("v[0-9a-f]{8}", one) for one in versions)
+
+
+def test_versions_of_earlier_sheets_raise_no_alarm(tmp_path):
+    proof, other = (Part("p", Kind.DERIVATION, "", 15, source=text) for text in ("One", "Two"))
+    earlier = {"p": version(proof).removeprefix("v")}
+    marked = HandGrades(points={"p": 10}, versions=earlier)
+    assert not marked.has_changed(proof) and marked.has_changed(other)
+    assert entered(tmp_path, earlier, p="One") == [version(proof)]
+    assert entered(tmp_path, earlier, p="Two") == [earlier["p"]]
+    missing = Part("p", Kind.DERIVATION, "", 15, is_missing=True)
+    assert not HandGrades({"p": 1}, versions={"p": "e3b0c442"}).has_changed(missing)
+
+
+def feedback(place, m: Marked) -> str:
+    """The feedback page of one submission, as a person reads it."""
+    steps = [Step(part.id, part.kind, part.title, "", part.most) for part in m.record.parts]
+    Pages(place, "ps1", steps).write_feedback([m])
+    page = (place / "feedback" / f"{m.record.name}.html").read_text()
+    main = BeautifulSoup(page, "html.parser").find("main")
+    return " ".join(main.get_text().split())
+
+
+@pytest.mark.parametrize("is_blank", [True, False])
+@pytest.mark.parametrize("points", [{}, {"q2-proof": 30}])
+def test_a_space_stands_between_the_sentences_of_a_feedback_page(tmp_path, is_blank, points):
+    parts = [
+        Part("q1-test", Kind.TEST, "Question 1", 60, points=50),
+        Part("q2-proof", Kind.DERIVATION, "Question 2", 20, source="A proof"),
+        Part("q3-proof", Kind.DERIVATION, "Question 3, by pencil", 20, is_blank=is_blank),
+    ]
+    due = datetime(2027, 3, 1).astimezone()
+    person = Person("Ada", "1", submitted=due + timedelta(days=1))
+    record = Record("a", "", [], parts, [], 1.0)
+    said = feedback(tmp_path, Marked(record, HandGrades(points), person, LatePolicy(due, 10)))
+    sentences = said.partition("Points Question")[0]
+    assert "Handed in late" in sentences and "Each test gives" in sentences
+    assert not re.search(r"\.[A-Z]|\.\d+ points more", sentences), sentences
+
+
+@pytest.mark.parametrize("content", ["<html>", '{"cells": 1}'])
+def test_a_student_whose_file_is_no_notebook_is_told_what_to_do(tmp_path, content):
+    path = tmp_path / "a.ipynb"
+    path.write_text(content)
+    with pytest.raises(NotGradedError) as error:
+        read_notebook(path)
+    for refused, is_told in ((str(error.value), True), ("larger than 20 MiB", False)):
+        said = feedback(
+            tmp_path, Marked(Record("a", refused, [], [], [], 1.0), HandGrades(), None, None)
+        )
+        assert f"Not graded: {refused}." in said
+        assert ("Download it again as a notebook (.ipynb)" in said) == is_told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,16 @@ def test_the_command_executes_and_keeps_what_is_not_its_own(tmp_path):
     assert "\\(f(\\ell" in page and (target / "instructor/mathjax/tex-chtml.js").is_file()
     around = re.sub(r"<main>.*</main>", "", page, flags=re.DOTALL)
     assert not re.search(r"https?:", around), "the page loads something from elsewhere"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+@pytest.mark.parametrize("out", ["", "a folder"])
+def test_make_hands_on_where_to_write(out):
+    command = ["make", "--dry-run", "assignments", "SEED=5", *([f"OUT={out}"] if out else [])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    line = done.stdout.replace("\\\n", " ")  # as the shell reads it
+    words = shlex.split(line.partition("-m teaching.release")[2])
+    assert words == ["--seed", "5", *(["--out", out] if out else [])]
 
 
 def test_a_wrong_solution_is_not_released(tmp_path):

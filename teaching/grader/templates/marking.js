@@ -47,13 +47,14 @@ function table() {
       if (field === undefined) {
         row.push("", "", "");
       } else {
-        const version = field.points.value === "" ? field.version : field.markedVersion;
+        const isFree = field.points.value === "" || field.markedVersion === "";
+        const version = isFree ? field.version : field.markedVersion;
         row.push(field.points.value, field.comment.value, version);
       }
     }
     rows.push([...row, data.comments[submission] ?? ""]);
   }
-  for (const kept of data.kept) { // rows of submissions that are not here any more
+  for (const kept of data.kept) { // rows of submissions that are gone or unreadable
     const value = (name) => kept[data.columns.indexOf(name)] ?? "";
     const names = titles.map((title) => title.split(" (max")[0]);
     rows.push(names.map(value));
