@@ -148,7 +148,7 @@ def test_likely_mistakes_are_told(name, run):
             assert any(message in why for why in lost), f"question {question}: {message}: {lost}"
 
 
-def tests_of_answers(name: str) -> dict[int, list[int]]:
+def names_of_tests(name: str) -> dict[int, list[int]]:
     """The test cells of each answer cell: those that follow it before the next answer."""
     found: dict[int, list[int]] = {}
     for i, cell in enumerate(master(name).cells):
@@ -165,7 +165,7 @@ def test_a_missing_answer_costs_its_own_points_only(name, run):
 
     Mutation seen to fail: a test of the second answer of set 2, question 6, that calls the first.
     """
-    cells, of_answer = master(name).cells, tests_of_answers(name)
+    cells, of_answer = master(name).cells, names_of_tests(name)
     questions: dict[int, list[int]] = {}
     for i in of_answer:
         questions.setdefault(question_number(cells[i]), []).append(i)
@@ -186,7 +186,7 @@ def test_a_missing_answer_costs_its_own_points_only(name, run):
 def test_no_single_test_decides_over_much(name):
     """An answer with more than twelve points has a test for its easy cases, and another."""
     cells = master(name).cells
-    for i, tests in tests_of_answers(name).items():
+    for i, tests in names_of_tests(name).items():
         points = [grading(cells[k])["points"] for k in tests]
         assert sum(points) <= 18 and max(points) <= 12, cells[i].source
         assert len(points) > 1 or sum(points) <= 12, cells[i].source
