@@ -120,7 +120,7 @@ def check_python(arguments):
         paths = [word for word in arguments[2:] if not word.startswith("-")]
         assert paths
         for path in paths:
-            assert (ROOT / path).is_dir(), path
+            assert (ROOT / path).exists(), path
     if arguments[1:3] == ["pip", "install"]:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         wanted = [word for word in arguments[3:] if word.startswith(".")]
