@@ -1,6 +1,6 @@
 """The slides: what a chapter's deck shows, in which order, and that it needs nothing else.
 
-Mutations seen to fail: proofs kept; links kept; nested sections kept (to reveal.js a section is a
+Mutations to fail: proofs kept; links kept; nested sections kept (to reveal.js a section is a
 slide, and its formulas are never drawn); stills not decoded; folded parts put beside the others.
 """
 

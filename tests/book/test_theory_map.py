@@ -103,7 +103,7 @@ def test_a_right_map(small_book, ending):
 
 
 def test_sources_are_names_and_not_letters_that_are_matrices_elsewhere():
-    """Mutation seen to fail: "[P, Section 2]" at the head of a theorem."""
+    """A mutation that should fail: "[P, Section 2]" at the head of a theorem."""
     for statement in theory_map.statements(ROOT, read_chapters(ROOT)):
         assert not re.search(r"\b[A-Z]\b(?!\.)", statement.source), statement
 
