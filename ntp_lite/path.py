@@ -22,11 +22,13 @@ from .linalg import spectral_norm, threshold_singular_values
 from .soft_labels import SoftLabels, as_labels
 from .status import Status
 
-CHECK_EVERY = 5  # iterations between certificates
+CHECK_FIRST = 5  # iterations until the first certificate
+CHECK_EVERY = 10  # iterations between certificates, at most
 BALANCE_EVERY = 10  # iterations between changes of the penalty
 IMBALANCE = 3.0  # ratio of the residuals above which it changes
 PATIENCE = 300  # iterations without a better certificate
 LOOSE = 1e-2  # relative gap that is enough on the way down to a ridge
+LAST_STEP = 1e-7  # of Newton's method in the proximal step
 LOG_ZERO = -700.0  # stands for ln 0: its exponential is 1e-304
 
 # At the end of float64 iterates underflow (to 0, which is right) or become NaN, which is never the
@@ -255,17 +257,20 @@ def _iterate(
     earlier = seen[-1].n_iter if seen else 0
     status: Status | None = None
     n_iter = 0
+    next_check = CHECK_FIRST
+    first = len(seen)
     while status is None:
         n_iter += 1
         try:
             admm.step()
         except np.linalg.LinAlgError:  # numbers beyond float64 arose; the best point is finite
             return Status.STALLED, n_iter
-        if rule.is_check(n_iter):
+        if n_iter in (next_check, rule.max_iter):
             bounds = admm.check(n_iter)
             now = time.perf_counter() - start
             seen.append(RidgeProgress(admm.ridge, earlier + n_iter, *bounds, now))
             status = rule.status(n_iter, admm.best.value, admm.best.n_iter)
+            next_check = n_iter + rule.steps_to(seen[first:])
         if status is None and n_iter % BALANCE_EVERY == 0:
             admm.balance()
     return status, n_iter
@@ -427,7 +432,9 @@ class ProxCrossEntropy:
             du = np.clip(-residual - ds[columns] * pull, -5, 1)
             dg = np.minimum(-off_residual - ds * slope, 1)
             g, u, s = g + dg, u + du, s + ds
-            if max(np.abs(ds).max(), np.abs(du).max(), (np.abs(dg) * w).max()) < 1e-12:
+            # Newton's error is the square of its step; steps of u are below u, so that also where
+            # u is tiny it keeps its leading digits.
+            if max(np.abs(ds).max(), np.abs(du).max(), (np.abs(dg) * w).max()) < LAST_STEP:
                 break
         self.g, self.u, self.s = g, u, s
         Z = Y - np.exp(g)

@@ -373,9 +373,9 @@ def test_large_problems_begin_in_float32_and_are_certified_in_float64(monkeypatc
     precisions = set()
     step = margin.MarginADMM.step
 
-    def record(iteration):
+    def record(iteration, measure):
         precisions.add(iteration.Z.dtype)
-        return step(iteration)
+        return step(iteration, measure)
 
     monkeypatch.setattr(margin.MarginADMM, "step", record)
     labels = ntp.random_soft_labels(300, 720, 3, seed=1)
