@@ -46,7 +46,7 @@ class Best:
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """Check at least every `check_every` iterations; stop at a gap of `tol`, at a limit, or when stalled.
+    """Stop at a gap of `tol`, at a limit, or when stalled; look at least every `check_every`.
 
     patience : stop after this many iterations without a better gap; None never does.
     """

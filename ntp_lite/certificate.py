@@ -150,6 +150,23 @@ def relative_gap(gap: float, primal: float) -> float:
 # ---------------------------------------------------------------- for arrays that are right
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """How many equal rows (V, 1) and columns (m,) each one of a merged problem stands for.
+
+    Only rows off every support may stand for several. Counts of a column are those of all that it
+    stands for.
+    """
+
+    rows: Matrix
+    columns: NDArray
+
+    @property
+    def roots(self) -> Matrix:
+        """sqrt(r c'): with it, merged logits have the norms of all that they stand for."""
+        return np.sqrt(self.rows * self.columns)
+
+
 class RidgeBounds(NamedTuple):
     """What `ridge_bounds` finds; the fields of RidgeCertificate, and `norm` = |L|_*."""
 
@@ -163,15 +180,13 @@ class RidgeBounds(NamedTuple):
 
 
 def ridge_bounds(
-    logits: Matrix, labels: SoftLabels, ridge: float | None, repeats: Matrix | float = 1.0
+    logits: Matrix, labels: SoftLabels, ridge: float | None, repeats: Repeats | None = None
 ) -> RidgeBounds:
-    """`certify_ridge` for finite logits of the right shape, without the gain of centring.
-
-    repeats : (V, 1), how many equal tokens each row stands for; only rows off every support may
-        stand for several.
-    """
+    """`certify_ridge` for finite logits of the right shape, without the gain of centring."""
+    if repeats is None:
+        repeats = Repeats(np.ones((labels.V, 1)), np.ones(labels.m))
     pi, on = labels.pi, labels.entries
-    root = np.sqrt(repeats)  # weighted by it, merged rows have the norms of all that they stand for
+    rows, roots = repeats.rows, repeats.roots
     highest = logits.max(axis=0)
     Q = np.exp(logits - highest)  # to be normalised; off the support only
     Q[on] = 0.0
@@ -180,20 +195,20 @@ def ridge_bounds(
     counts = labels.N.data.astype(np.longdouble)
     log_P = np.log(counts / labels.support_sums(counts)[on[1]])
     logits_on = logits[on].astype(np.longdouble) - highest[on[1]]
-    total = labels.support_sums(np.exp(logits_on)) + (repeats * Q).sum(axis=0)
+    total = labels.support_sums(np.exp(logits_on)) + (rows * Q).sum(axis=0)
     x = logits_on - np.log(total)[on[1]] - log_P
     change = np.expm1(x)  # Q/P - 1
     weight = counts / labels.n  # pi_j P[z,j]
     Q /= total.astype(np.float64)
     G = -Q * pi
     G[on] = -weight * change
-    norm, operator_norm = nuclear_norm(root * logits), spectral_norm(root * G)
+    norm, operator_norm = nuclear_norm(roots * logits), spectral_norm(roots / repeats.columns * G)
     level = operator_norm if ridge is None else ridge
     theta = 1.0 if operator_norm <= level else level / operator_norm
-    off_mass = (repeats * Q).sum(axis=0) @ pi
+    off_mass = (rows * Q).sum(axis=0) @ pi
     primal = float((weight * (change - x)).sum() + off_mass) + level * norm
-    inner, bound = float((repeats * G * logits).sum()), operator_norm * norm
-    off_entropy = float((repeats * entr(theta * Q)).sum(axis=0) @ pi)
+    inner, bound = float((rows * G * logits).sum()), operator_norm * norm
+    off_entropy = float((rows * entr(theta * Q)).sum(axis=0) @ pi)
     dual = off_entropy - _entropy_lost_on_support(theta, change, weight, log_P)
     # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
     gap = max(primal - dual if theta < 1 else level * norm - inner, 0.0)
