@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
+from ..plots import arrow
 from ..style import CONTEXT, GRID, INK, OFF_SUPPORT, PALETTE, SERIES, SUPPORT, WORD
+from ._numbers import MINUS, number
 
 ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT}
+ARROW_WIDTHS = {"word": 3.2}  # wider than a context's: one that lies on it can be seen
 DIGITS = 5  # more than a screen has pixels
 
 
@@ -59,10 +62,17 @@ class Panel:
         """Entries {name, colour, dash, shape} of the legend above the drawing; empty: none."""
         return []
 
+    @property
+    def scale(self) -> dict[str, str] | None:
+        """What the colours say: {label, low, zero, high}, with "" for what does not occur."""
+        return None
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Points(Panel):
     """Words (blue circles) and contexts (orange squares) in a plane, as points or arrows.
+
+    Arrows have heads instead of marks; those of words are wider.
 
     xy : (n, 2), or (..., n, 2) with one state for each slider position.
     names : n names.  role : "word", "context", "support" or "off", one for all or one each.
@@ -147,8 +157,9 @@ class Points(Panel):
         for (x, y), name, role, group in zip(frame, self.names, self.roles, groups, strict=True):
             colour = ROLES.get(role, SERIES[group % len(SERIES)])
             if self.arrows:
-                ax.plot([0, x], [0, y], color=colour, lw=1.8, ls="-")
-            ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
+                arrow(ax, (x, y), color=colour, width=ARROW_WIDTHS.get(role, 1.8))
+            else:
+                ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
             if self.labelled:
                 side = "right" if x < 0 else "left"
                 ax.annotate(
@@ -234,8 +245,7 @@ class Pairs(Panel):
             for sign, length in ((-1, first), (1, second)):
                 x = 2.2 * k + sign * length / longest * math.sin(half)
                 y = length / longest * math.cos(half)
-                ax.plot([2.2 * k, x], [0, y], color=colour, lw=2.2, ls="-")
-                ax.plot(x, y, "s", color=colour, ms=6)
+                arrow(ax, (x, y), (2.2 * k, 0), colour, 2.2)
             said = f"cosine {cosine:.2f}" if min(first, second) > 0 else "cosine \u2013"
             ax.text(2.2 * k, -0.17, " | ".join(self.names[k]), ha="center")
             ax.text(2.2 * k, -0.34, said, ha="center", weight="bold")
@@ -420,7 +430,9 @@ class HeatMap(Panel):
     """A matrix as colours: red above zero, blue below, and none at zero, as on every ground.
 
     values : (r, c), or (..., r, c) with one state for each slider position.
-    rows, columns : their names.  limit : value of the full colour (default: the largest size).
+    rows, columns : their names.  label : what the colours measure, with its unit; it stands beside
+    their scale.  limit : value of the full colour (default: the largest size, also of the heat maps
+    beside this one with the same label).
     details : (r, c) lines for the tooltip.  square : cells as wide as they are high.
     """
 
@@ -428,6 +440,7 @@ class HeatMap(Panel):
     values: ArrayLike
     rows: Sequence[str]
     columns: Sequence[str]
+    label: str = ""
     limit: float | None = None
     details: Sequence[Sequence[str]] = ()
     square: bool = False
@@ -436,6 +449,20 @@ class HeatMap(Panel):
     def bound(self) -> float:
         """The value of the full colour."""
         return self.limit or float(np.abs(np.asarray(self.values)).max(initial=0.0)) or 1.0
+
+    @property
+    def scale(self) -> dict[str, str]:
+        values = np.asarray(self.values, dtype=float)
+        end = number(self.bound)
+        beyond = self.bound * (1 + 1e-6)  # rounding is not "more than"
+        low = ("\u2264 " if values.min(initial=0.0) < -beyond else "") + f"{MINUS}{end}"
+        high = ("\u2265 " if values.max(initial=0.0) > beyond else "") + end
+        return {
+            "label": self.label,
+            "low": low if values.min(initial=0.0) < 0 else "",
+            "zero": "0",
+            "high": high if values.max(initial=0.0) > 0 else "",
+        }
 
     def data(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         shape = len(self.rows), len(self.columns)
@@ -466,6 +493,32 @@ class HeatMap(Panel):
             ax.set_xticks(range(shape[1]), self.columns)
             ax.set_yticks(range(shape[0]), self.rows)
         ax.tick_params(axis="x", rotation=90)
+
+
+def with_common_scales(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels, with one limit for the heat maps of the same label that name no limit.
+
+    Where the limits within a figure differ all the same, each scale says that it is its own.
+    """
+    bounds: dict[str, float] = {}
+    for panel in panels:
+        if isinstance(panel, HeatMap) and panel.label and panel.limit is None:
+            bounds[panel.label] = max(bounds.get(panel.label, 0.0), panel.bound)
+    shared = [
+        replace(panel, limit=bounds[panel.label])
+        if isinstance(panel, HeatMap) and panel.label and panel.limit is None
+        else panel
+        for panel in panels
+    ]
+    limits = {panel.bound for panel in shared if isinstance(panel, HeatMap)}
+    if len(limits) < 2:
+        return shared
+    return [
+        replace(panel, label=f"{panel.label} (own scale)".strip())
+        if isinstance(panel, HeatMap)
+        else panel
+        for panel in shared
+    ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

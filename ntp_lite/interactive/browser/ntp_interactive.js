@@ -322,6 +322,20 @@
     return found;
   }
 
+  // The outline of a vector: a shaft and, with its tip at the exact end, a head. Short vectors are
+  // all head, and one without a length is a dot.
+  function arrowPath(x0, y0, x1, y1, width) {
+    const length = Math.hypot(x1 - x0, y1 - y0);
+    if (length < 1) return `M${x0 - 2.5},${y0}a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0`;
+    const [ux, uy] = [(x1 - x0) / length, (y1 - y0) / length];
+    const head = Math.min(length, 7 + 2 * width);
+    const neck = length - head;
+    const at = (along, across) => `${x0 + ux * along - uy * across},${y0 + uy * along + ux * across}`;
+    const [shaft, wing] = [Math.min(width / 2, 0.42 * head), 0.42 * head];
+    return `M${at(0, shaft)}L${at(neck, shaft)}L${at(neck, wing)}L${at(length, 0)}`
+      + `L${at(neck, -wing)}L${at(neck, -shaft)}L${at(0, -shaft)}Z`;
+  }
+
   // Words and contexts as points or arrows in a plane.
   function pointsPanel(svg, width, height, data, sizes) {
     const n = data.names.length;
@@ -346,8 +360,10 @@
     const edges = svg.selectAll("path.edge").data(data.edges).join("path").attr("class", "edge hairline");
     const items = svg.selectAll("g.item").data(data.names).join("g").attr("class", "item");
     const colour = (_, k) => colourOf(data.roles[k], data.groups[k]);
-    items.append("line").attr("stroke", colour).attr("stroke-width", data.arrows ? 2 : 0);
-    items.append("path").attr("d", (_, k) => markPath(shapeOf(data.roles[k]), 5)).attr("fill", colour);
+    items.append("path").attr("class", "mark").attr("fill", colour)
+      .attr("d", (_, k) => (data.arrows ? "" : markPath(shapeOf(data.roles[k]), 5)));
+    // A word's arrow is wider, so that it can be seen under a context's.
+    const arrowWidth = (k) => (data.roles[k] === "word" ? 4 : 2);
     items.append("text").attr("class", "halo").text((d) => (data.labels ? d : ""));
     let marks = [];
     return {
@@ -368,9 +384,12 @@
         spread(labels, height);
         edges.attr("d", ([a, b]) => `M${marks[a].x},${marks[a].y}L${marks[b].x},${marks[b].y}`);
         items.classed("dimmed", (name) => focus && focus !== name);
-        items.select("line").attr("x1", origin[0]).attr("y1", origin[1])
-          .attr("x2", (_, k) => marks[k].x).attr("y2", (_, k) => marks[k].y);
-        items.select("path").attr("transform", (_, k) => `translate(${marks[k].x},${marks[k].y})`);
+        if (data.arrows) {
+          items.select("path").attr("d", (_, k) =>
+            arrowPath(origin[0], origin[1], marks[k].x, marks[k].y, arrowWidth(k)));
+        } else {
+          items.select("path").attr("transform", (_, k) => `translate(${marks[k].x},${marks[k].y})`);
+        }
         items.select("text").attr("x", (_, k) => marks[k].x + (labels[k].leftward ? -9 : 9))
           .attr("y", (_, k) => labels[k].y)
           .attr("text-anchor", (_, k) => (labels[k].leftward ? "end" : "start"));
@@ -412,9 +431,7 @@
     cells.append("path").attr("class", "fan").attr("fill", "var(--ntp-tint)").attr("stroke", "none");
     ["left", "right"].forEach((side, which) => {
       const colour = (_, k) => (data.control[k] ? "var(--ntp-off)" : "var(--ntp-context)");
-      cells.append("line").attr("class", side).attr("stroke", colour).attr("stroke-width", 2.5)
-        .attr("stroke-linecap", "round");
-      cells.append("path").attr("class", `tip ${side}`).attr("d", markPath("square", 5)).attr("fill", colour);
+      cells.append("path").attr("class", `vector ${side}`).attr("fill", colour);
     });
     cells.append("text").attr("class", "name").attr("text-anchor", "middle").text((names) => names.join(" | "));
     cells.append("text").attr("class", "cosine").attr("text-anchor", "middle").attr("font-weight", 650);
@@ -443,8 +460,7 @@
           cell.select(".fan").attr("d", `M${x},${y}L${ends[0]}L${ends[1]}Z`);
           ["left", "right"].forEach((side, which) => {
             const [ex, ey] = ends[which];
-            cell.select(`line.${side}`).attr("x1", x).attr("y1", y).attr("x2", ex).attr("y2", ey);
-            cell.select(`path.${side}`).attr("transform", `translate(${ex},${ey})`);
+            cell.select(`path.${side}`).attr("d", arrowPath(x, y, ex, ey, 2.5));
             marks.push({
               x: ex, y: ey, key: names[which],
               text: () => `${names[which]}: length ${show(now[3 * k + which])}\ncosine with ${names[1 - which]}: ${said(now, k)}`,
