@@ -154,7 +154,8 @@ class Points(Panel):
         groups = self.groups or [0] * len(self.names)
         for a, b in self.edges:
             ax.plot(*frame[[a, b]].T, color=GRID, lw=1, ls="-")
-        for (x, y), name, role, group in zip(frame, self.names, self.roles, groups, strict=True):
+        marks = list(zip(frame, self.names, self.roles, groups, strict=True))
+        for (x, y), name, role, group in sorted(marks, key=lambda mark: mark[2] != "word"):
             colour = ROLES.get(role, SERIES[group % len(SERIES)])
             if self.arrows:
                 arrow(ax, (x, y), color=colour, width=ARROW_WIDTHS.get(role, 1.8))

@@ -362,8 +362,9 @@
     const colour = (_, k) => colourOf(data.roles[k], data.groups[k]);
     items.append("path").attr("class", "mark").attr("fill", colour)
       .attr("d", (_, k) => (data.arrows ? "" : markPath(shapeOf(data.roles[k]), 5)));
-    // A word's arrow is wider, so that it can be seen under a context's.
-    const arrowWidth = (k) => (data.roles[k] === "word" ? 4 : 2);
+    // A word's arrow is wider and lies below, so that it can be seen under a context's.
+    const arrowWidth = (k) => (data.roles[k] === "word" ? 3.5 : 2);
+    if (data.arrows) items.filter((_, k) => data.roles[k] !== "word").raise();
     items.append("text").attr("class", "halo").text((d) => (data.labels ? d : ""));
     let marks = [];
     return {
