@@ -19,7 +19,7 @@ def not_counted(records: list[Record], people: dict[str, Person]) -> dict[str, s
     for record in records:
         if record.name in people:
             of_student.setdefault(people[record.name].id, []).append(record)
-    others = {}
+    others: dict[str, str] = {}
     for files in of_student.values():
         counts = max(files, key=lambda record: _rank(record, people[record.name]))
         others |= {record.name: counts.name for record in files if record is not counts}
