@@ -15,8 +15,8 @@ from teaching.grader.errors import NotGradedError
 from teaching.grader.notebook import Cell, Notebook
 
 # What Python's own parser raises for code that it cannot read: also for a hundred thousand signs
-# before a number, and for numbers of a million digits.
-UNREADABLE_CODE = (SyntaxError, ValueError, RecursionError, MemoryError)
+# before a number, and for numbers of a million digits. IPython raises RuntimeError for many magics.
+UNREADABLE_CODE = (SyntaxError, ValueError, RuntimeError, MemoryError)
 
 _HEADING = re.compile(r"^##+ +(.+?) *$", re.MULTILINE)
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # none that can hold a script
