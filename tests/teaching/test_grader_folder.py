@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny_set import OPTIONS, make_folder, run, submission, table
 
+from teaching.grader.errors import NotGradedError
 from teaching.grader.left_over import LeftOver, clear_left_over
+from teaching.grader.notebook import Notebook
+from teaching.grader.plan import find_answers
 from teaching.grader.submissions import page_name
 
 
@@ -57,6 +61,16 @@ def test_the_pages_of_odd_names_are_different_files():
     for page in pages:
         assert len(page) < 1100 and max(map(len, page.split("/"))) < 250
         assert not any(folder.lower().endswith(".html") for folder in page.split("/")[:-1])
+
+
+@pytest.mark.parametrize("key", ["assignment", "seed"])
+def test_what_a_notebook_says_it_is_reaches_no_terminal_and_no_table(key):
+    """Seen to fail: it cleared the screen, and broke its row of the table in two."""
+    master = Notebook([], "ps9", "2027")
+    odd = replace(master, **{key: "\x1b[2J\x1b]0;x\x07\n=1+1\ud800"})
+    with pytest.raises(NotGradedError) as error:
+        find_answers(master, [], odd)
+    assert str(error.value).isprintable() and "\\x1b[2J" in str(error.value)
 
 
 ROSTER = "name,id,submitted\n{}Emmy Noether,43,\nNobody There,44,\n"
