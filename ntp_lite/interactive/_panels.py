@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from ..style import CONTEXT, GRID, INK, OFF_SUPPORT, PALETTE, SERIES, SUPPORT, WORD
+from ._numbers import number
 
 ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT}
 DIGITS = 5  # more than a screen has pixels
@@ -59,6 +60,11 @@ class Panel:
         """Entries {name, colour, dash, shape} of the legend above the drawing; empty: none."""
         return []
 
+    @property
+    def scale(self) -> dict[str, Any] | None:
+        """What the ends of the colour scale above the drawing say; None: there is no such scale."""
+        return None
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Points(Panel):
@@ -69,7 +75,8 @@ class Points(Panel):
     groups : n numbers from 0; points of the same group share a colour of the series.
     group_names : what the legend calls group 0, 1, ...; as many as there are colours at most
         (default: no legend).
-    arrows : draw each from the origin.  edges : pairs of indices to join.
+    arrows : draw each from the origin; heads of words are open, those of contexts full.
+    edges : pairs of indices to join.
     details : n lines for the tooltip.  labels : write the names (default: up to 16 points).
     """
 
@@ -147,8 +154,9 @@ class Points(Panel):
         for (x, y), name, role, group in zip(frame, self.names, self.roles, groups, strict=True):
             colour = ROLES.get(role, SERIES[group % len(SERIES)])
             if self.arrows:
-                ax.plot([0, x], [0, y], color=colour, lw=1.8, ls="-")
-            ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
+                draw_arrow(ax, (0.0, 0.0), (x, y), colour, full=role != "word")
+            else:
+                ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
             if self.labelled:
                 side = "right" if x < 0 else "left"
                 ax.annotate(
@@ -234,8 +242,7 @@ class Pairs(Panel):
             for sign, length in ((-1, first), (1, second)):
                 x = 2.2 * k + sign * length / longest * math.sin(half)
                 y = length / longest * math.cos(half)
-                ax.plot([2.2 * k, x], [0, y], color=colour, lw=2.2, ls="-")
-                ax.plot(x, y, "s", color=colour, ms=6)
+                draw_arrow(ax, (2.2 * k, 0.0), (x, y), colour)
             said = f"cosine {cosine:.2f}" if min(first, second) > 0 else "cosine \u2013"
             ax.text(2.2 * k, -0.17, " | ".join(self.names[k]), ha="center")
             ax.text(2.2 * k, -0.34, said, ha="center", weight="bold")
@@ -250,7 +257,8 @@ class Lines(Panel):
 
     x : (p,).  ys : {name: (p,)}, or (..., p) with one curve for each slider position; one curve may
     be called "".  NaN leaves a gap.  follow : 1 if x are the values of the first slider, 2 for the
-    second: the marker then stands at the slider's position.
+    second: the marker then stands at the slider's position.  xnames : p words to write below the
+    axis in place of numbers, for x that only counts the states.
     references : {name: (p,)} dashed.  roles : {name: role} for curves with a fixed colour.
     logx, logy : logarithmic axes.  ylim : (low, high) instead of the data's.
     """
@@ -266,6 +274,7 @@ class Lines(Panel):
     references: Mapping[str, ArrayLike] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     ylim: tuple[float, float] | None = None
+    xnames: Sequence[str] = ()
     narrow_ratio: float | None = 1.6
 
     def points(self) -> NDArray[np.float64]:
@@ -286,10 +295,12 @@ class Lines(Panel):
             raise ValueError(f"{self.title!r} follows a slider of {length} steps with {len(x)} x.")
         if not self.ys:
             raise ValueError(f"{self.title!r} has no curves; give ys = {{name: values}}.")
+        check_length(self.xnames, len(x), "xnames")
         return {
             "x": compact(x[None])[0],
             "series": series_data(self.ys, (len(x),), sizes, self.roles, gaps=True),
             "references": series_data(self.references, (len(x),), (), {}, gaps=True),
+            "xnames": list(self.xnames),
             "xlabel": self.xlabel,
             "ylabel": self.ylabel,
             "logx": self.logx,
@@ -326,6 +337,8 @@ class Lines(Panel):
                 ax.plot(x[place], frame[place], "s" if k % 2 else "o", color=colour, ms=7)
         ax.set(xscale="log" if self.logx else "linear", yscale="log" if self.logy else "linear")
         ax.set(xlim=(x[0], x[-1]), xlabel=self.xlabel, ylabel=self.ylabel)
+        if self.xnames:
+            ax.set_xticks(x, self.xnames)
         if self.ylim:
             ax.set_ylim(*self.ylim)
         ax.grid(axis="y")
@@ -437,6 +450,13 @@ class HeatMap(Panel):
         """The value of the full colour."""
         return self.limit or float(np.abs(np.asarray(self.values)).max(initial=0.0)) or 1.0
 
+    @property
+    def scale(self) -> dict[str, Any]:
+        """The values of no colour and of the full ones, such as -1 ... +1 or 0 ... 1."""
+        both = bool((np.asarray(self.values) < 0).any())
+        high = number(self.bound)
+        return {"low": f"\N{MINUS SIGN}{high}" if both else "0", "high": high, "both": both}
+
     def data(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         shape = len(self.rows), len(self.columns)
         frames = states(self.values, shape, sizes, f"values of {self.title!r}")
@@ -521,6 +541,21 @@ class Solid(Panel):
         ax.set_aspect("equal", adjustable="datalim")
         ax.margins(0.2)
         ax.axis("off")
+
+
+def draw_arrow(
+    ax: Axes, tail: tuple[float, float], tip: tuple[float, float], colour: str, full: bool = True
+) -> None:
+    """An arrow with a full or an open head; a point if it has no length."""
+    if np.allclose(tail, tip, atol=1e-9):
+        ax.plot(*tip, "o", color=colour, ms=3)
+        return
+    ax.annotate(
+        "", tip, tail,
+        arrowprops={"arrowstyle": "-|>" if full else "->", "color": colour, "lw": 1.8,
+                    "shrinkA": 0, "shrinkB": 0, "mutation_scale": 14},
+    )  # fmt: skip
+    ax.update_datalim([tail, tip])
 
 
 def states(
