@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..style import CONTEXT, GRID, INK, OFF_SUPPORT, PALETTE, SERIES, SUPPORT, WORD
 from ._numbers import number
 
-ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT}
+ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT, "ink": INK}
+ROLES |= {f"series-{k}": PALETTE[f"series-{k}"][0] for k in (4, 5, 6)}
 DIGITS = 5  # more than a screen has pixels
 
 
@@ -71,7 +72,8 @@ class Points(Panel):
     """Words (blue circles) and contexts (orange squares) in a plane, as points or arrows.
 
     xy : (n, 2), or (..., n, 2) with one state for each slider position.
-    names : n names.  role : "word", "context", "support" or "off", one for all or one each.
+    names : n names.  role : "word", "context", "support", "off", "ink" or "series-4" ... "series-6",
+    one for all or one each.
     groups : n numbers from 0; points of the same group share a colour of the series.
     group_names : what the legend calls group 0, 1, ...; as many as there are colours at most
         (default: no legend).
@@ -174,7 +176,8 @@ class Pairs(Panel):
 
     lengths : (k, 2) and cosines : (k,), or with leading slider axes; cosines of zero vectors are
     ignored.  names : k pairs of names.  notes : k short lines below, such as "equal supports".
-    control : k booleans; pairs that are there for comparison are grey.
+    control : k booleans; pairs that are there for comparison are grey.  roles : k roles, as in
+    `Points`, for other colours than these two.
     `Pairs.of` measures vectors.
     """
 
@@ -184,6 +187,7 @@ class Pairs(Panel):
     names: Sequence[tuple[str, str]]
     notes: Sequence[str] = ()
     control: Sequence[bool] = ()
+    roles: Sequence[str] = ()
     ratio: float = 2.6
     narrow_ratio: float | None = 0.9
 
@@ -227,18 +231,25 @@ class Pairs(Panel):
             "frames": compact(self.measured(sizes).reshape(-1, 3 * k)),
             "names": [list(pair) for pair in self.names],
             "notes": list(self.notes) or [""] * k,
-            "control": list(self.control) or [False] * k,
+            "roles": self.colours,
         }
+
+    @property
+    def colours(self) -> list[str]:
+        """One role for each pair."""
+        k = len(self.names)
+        if self.roles:
+            return roles_of(self.roles, k)
+        return ["off" if control else "context" for control in self.control or [False] * k]
 
     def draw(self, ax: Axes, state: int, sizes: tuple[int, ...]) -> None:
         every = self.measured(sizes)
         frame = every[min(state, len(every) - 1)]
         longest = max(every[..., :2].max(), 1e-12)
-        control = list(self.control) or [False] * len(frame)
         notes = list(self.notes) or [""] * len(frame)
         for k, (first, second, cosine) in enumerate(frame):
             half = math.acos(min(1.0, max(-1.0, cosine))) / 2
-            colour = OFF_SUPPORT if control[k] else CONTEXT
+            colour = ROLES[self.colours[k]]
             for sign, length in ((-1, first), (1, second)):
                 x = 2.2 * k + sign * length / longest * math.sin(half)
                 y = length / longest * math.cos(half)

@@ -111,12 +111,8 @@
     const middle = [1 / 3, 1 / 3, 1 / 3];
     if (distance(P, middle) <= radius) return middle;
     const at = (angle) => {
-      const [c, s] = [radius * Math.cos(angle), radius * Math.sin(angle)];
-      return [
-        P[0] + c * Math.SQRT1_2 + s / Math.sqrt(6),
-        P[1] - c * Math.SQRT1_2 + s / Math.sqrt(6),
-        P[2] - (2 * s) / Math.sqrt(6),
-      ];
+      const way = wayOf(angle);
+      return P.map((p, i) => p + radius * way[i]);
     };
     const value = (angle) => {
       const Q = at(angle);
@@ -191,6 +187,10 @@
     context: "var(--ntp-context)",
     support: "var(--ntp-support)",
     off: "var(--ntp-off)",
+    ink: "currentColor",
+    "series-4": "var(--ntp-series-4)",
+    "series-5": "var(--ntp-series-5)",
+    "series-6": "var(--ntp-series-6)",
   };
   const SERIES = ["word", "context", "support", "series-4", "series-5", "series-6"];
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4"];
@@ -324,10 +324,15 @@
     });
   }
 
-  // Names of arrows beyond their tips, turned aside where one would cover another name or a tip.
-  function labelsOfArrows(marks, directions, width, height) {
+  // Names of arrows beyond their tips, turned aside where one would cover another name or an arrow.
+  function labelsOfArrows([fromX, fromY], marks, directions, width, height) {
     const TURNS = [0, 0.6, -0.6, 1.2, -1.2, 1.9, -1.9, 2.6, -2.6];
-    const taken = marks.map(({ x, y }) => ({ left: x - 5, right: x + 5, top: y - 5, bottom: y + 5 }));
+    const around = (x, y, size) => ({ left: x - size, right: x + size, top: y - size, bottom: y + size });
+    const taken = marks.flatMap(({ x, y }) => [
+      around(x, y, 6), // a tip, and its shaft as a row of small boxes
+      ...[0.3, 0.45, 0.6, 0.75, 0.88].map((part) =>
+        around(fromX + part * (x - fromX), fromY + part * (y - fromY), 2.5)),
+    ]);
     const shared = (a, b) =>
       Math.max(0, Math.min(a.right, b.right) - Math.max(a.left, b.left))
       * Math.max(0, Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
@@ -390,7 +395,9 @@
     items.append("path").attr("d", (_, k) => markPath(shapeOf(data.roles[k]), 5))
       .attr("fill", (name, k) => (open(k) ? "none" : colour(name, k)))
       .attr("stroke", (name, k) => (open(k) ? colour(name, k) : "none")).attr("stroke-width", 2);
-    items.append("text").attr("class", "halo").text((d) => (data.labels ? d : ""));
+    items.append("text").attr("class", "halo").text((d) => (data.labels ? d : ""))
+      .style("fill", (name, k) => (data.arrows ? colour(name, k) : null));
+    if (data.arrows) items.filter((_, k) => data.roles[k] === "context").raise();
     let marks = [];
     const drawArrows = () => {
       const shapes = marks.map((mark) => arrow(origin, [mark.x, mark.y], 11));
@@ -399,7 +406,7 @@
         .attr("y2", (_, k) => (open(k) ? marks[k].y : shapes[k].neck[1]));
       items.select("path").attr("d", (_, k) => `${shapes[k].path}${open(k) ? "" : "Z"}`);
       if (!data.labels) return;
-      const places = labelsOfArrows(marks, shapes.map(({ along }) => along), width, height);
+      const places = labelsOfArrows(origin, marks, shapes.map(({ along }) => along), width, height);
       items.select("text").attr("x", (_, k) => places[k].x).attr("y", (_, k) => places[k].y)
         .attr("text-anchor", (_, k) => places[k].anchor);
     };
@@ -466,7 +473,7 @@
     ];
     cells.append("path").attr("class", "fan").attr("fill", "var(--ntp-tint)").attr("stroke", "none");
     ["left", "right"].forEach((side, which) => {
-      const colour = (_, k) => (data.control[k] ? "var(--ntp-off)" : "var(--ntp-context)");
+      const colour = (_, k) => (colourOf(data.roles[k]));
       cells.append("line").attr("class", side).attr("stroke", colour).attr("stroke-width", 2.5)
         .attr("stroke-linecap", "round");
       cells.append("path").attr("class", `tip ${side}`).attr("fill", colour);
@@ -1128,6 +1135,23 @@
     });
   }
 
+  // A step of length one among the predictions of three words, in the direction of an angle, and how
+  // far it is from P to the edge of the triangle that way.
+  function wayOf(angle) {
+    const [c, s] = [Math.cos(angle), Math.sin(angle)];
+    return [c * Math.SQRT1_2 + s / Math.sqrt(6), -c * Math.SQRT1_2 + s / Math.sqrt(6), (-2 * s) / Math.sqrt(6)];
+  }
+  const toTheEdge = (P, way) => Math.min(...way.map((w, i) => (w < 0 ? P[i] / -w : Infinity)));
+
+  // The part of the disc around P that lies in the triangle, as a polygon.
+  function discInTriangle({ P, ridge }) {
+    return Array.from({ length: 240 }, (_, k) => {
+      const way = wayOf((2 * Math.PI * k) / 240);
+      const length = Math.min(ridge, toTheEdge(P, way));
+      return P.map((p, i) => p + length * way[i]);
+    });
+  }
+
   // Lines of equal entropy in the triangle. Entropy is concave and largest in the middle, so each ray
   // from there meets a line once, or leaves the triangle before.
   function drawLevels(svg, place) {
@@ -1135,9 +1159,8 @@
     const middle = [1 / 3, 1 / 3, 1 / 3];
     const levels = [1.05, 0.95, 0.8, 0.6, 0.4, 0.2];
     const point = (angle, level) => {
-      const [c, s] = [Math.cos(angle), Math.sin(angle)];
-      const way = [c * Math.SQRT1_2 + s / Math.sqrt(6), -c * Math.SQRT1_2 + s / Math.sqrt(6), (-2 * s) / Math.sqrt(6)];
-      const edge = Math.min(...way.map((w) => (w < 0 ? 1 / (3 * -w) : Infinity)));
+      const way = wayOf(angle);
+      const edge = toTheEdge(middle, way);
       const at = (length) => middle.map((p, i) => Math.max(0, p + length * way[i]));
       if (entropy(at(edge)) > level) return null;
       let [low, high] = [0, edge];
@@ -1429,7 +1452,7 @@
           drawTriangle(svg, place, names);
           drawLevels(svg, place);
           const [P, best, dual, guess] = [state.P, Q, inDisc, state.guess].map(place.at);
-          svg.append("circle").attr("cx", P[0]).attr("cy", P[1]).attr("r", state.ridge * place.unit)
+          svg.append("path").attr("class", "disc").attr("d", `M${discInTriangle(state).map(place.at).join("L")}Z`)
             .attr("fill", "var(--ntp-support)").attr("fill-opacity", 0.12).attr("stroke", "var(--ntp-support)")
             .attr("stroke-width", 1.5);
           svg.append("path").attr("class", "path").attr("stroke", "currentColor").attr("stroke-width", 1.5)
