@@ -19,6 +19,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.patches import Polygon
 
 from ..corpus import tokenize
 from ..style import CONTEXT, INK, OFF_SUPPORT, PALETTE, SUPPORT, WORD, figure_svg
@@ -303,9 +304,9 @@ class Handles(Figure):
         if self.computation == "certificate":
             angle = np.linspace(0, 2 * math.pi, 200)
             radius = self.state["ridge"] / math.sqrt(2)
-            ax.plot(
-                P[0] + radius * np.cos(angle), P[1] + radius * np.sin(angle), "-", color=SUPPORT
-            )
+            rim = P[0] + radius * np.cos(angle), P[1] + radius * np.sin(angle)
+            (line,) = ax.plot(*rim, "-", color=SUPPORT)
+            line.set_clip_path(Polygon(corners, transform=ax.transData))
             guess = np.asarray(self.state["guess"]) @ corners
             ax.plot(*np.transpose([guess, P]), ":", color=OFF_SUPPORT)
             ax.plot(*guess, "s", color=CONTEXT, ms=8)
@@ -343,7 +344,7 @@ class Handles(Figure):
     def _draw_bounds(self, ax: Axes, values: dict[str, Any]) -> None:
         ax.bar(0, values["gap"], 0.3, values["dual"], color=PALETTE["plus"][0], alpha=0.35)
         for name, words, mark, colour in (
-            ("primal", "guess", "s", CONTEXT),
+            ("primal", "upper bound", "s", CONTEXT),
             ("least", "minimum", "D", INK),
             ("dual", "lower bound", "o", SUPPORT),
         ):

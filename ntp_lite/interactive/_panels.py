@@ -72,8 +72,8 @@ class Points(Panel):
     """Words (blue circles) and contexts (orange squares) in a plane, as points or arrows.
 
     xy : (n, 2), or (..., n, 2) with one state for each slider position.
-    names : n names.  role : "word", "context", "support", "off", "ink" or "series-4" ... "series-6",
-    one for all or one each.
+    names : n names.  role : "word", "context", "support", "off", "ink" or "series-4" to
+    "series-6", one for all or one each.
     groups : n numbers from 0; points of the same group share a colour of the series.
     group_names : what the legend calls group 0, 1, ...; as many as there are colours at most
         (default: no legend).

@@ -580,6 +580,7 @@
     const between = (values, place, log) => {
       const low = Math.min(Math.floor(place), values.length - 1);
       const [a, b] = [values[low], values[Math.min(low + 1, values.length - 1)]];
+      if (b === null) return a; // a curve that is drawn up to here
       if (log && a > 0 && b > 0) return a * (b / a) ** (place - low);
       return a + (b - a) * (place - low);
     };
@@ -1145,8 +1146,8 @@
 
   // The part of the disc around P that lies in the triangle, as a polygon.
   function discInTriangle({ P, ridge }) {
-    return Array.from({ length: 240 }, (_, k) => {
-      const way = wayOf((2 * Math.PI * k) / 240);
+    return Array.from({ length: 720 }, (_, k) => {
+      const way = wayOf((2 * Math.PI * k) / 720);
       const length = Math.min(ridge, toTheEdge(P, way));
       return P.map((p, i) => p + length * way[i]);
     });
@@ -1215,7 +1216,7 @@
     svg.append("path").attr("class", "least").attr("stroke", "currentColor").attr("stroke-dasharray", "5 3")
       .attr("stroke-width", 1.5).attr("d", `M${middle - 34},${best}H${middle + 34}`);
     const marks = [
-      { at: top, shape: "square", colour: "var(--ntp-context)", text: `guess: ${show(primal)}${primal > MOST ? " \u2191" : ""}` },
+      { at: top, shape: "square", colour: "var(--ntp-context)", text: `upper bound: ${show(primal)}${primal > MOST ? " \u2191" : ""}` },
       { at: best, shape: "diamond", colour: "currentColor", text: `minimum: ${show(least)}` },
       { at: low, shape: "circle", colour: "var(--ntp-support)", text: `lower bound: ${show(dual)}` },
     ];
