@@ -24,7 +24,7 @@ from matplotlib.patches import Polygon
 from ..corpus import tokenize
 from ..style import CONTEXT, INK, OFF_SUPPORT, PALETTE, SUPPORT, WORD, figure_svg
 from ._computations import COMPUTATIONS
-from ._panels import Panel
+from ._panels import Panel, with_common_scales
 
 FOLDER = resources.files("ntp_lite") / "interactive"
 # What a page loads once, in this order.
@@ -130,6 +130,11 @@ class Frames(Figure):
             panel.data(self.sizes)
 
     @property
+    def drawn(self) -> list[Panel]:
+        """The panels as they are drawn: heat maps that measure the same share their scale."""
+        return with_common_scales(self.panels)
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The number of states of each slider."""
         return tuple(len(slider.labels) for slider in self.sliders)
@@ -147,7 +152,7 @@ class Frames(Figure):
             "sliders": [{"labels": list(s.labels), "start": s.start} for s in self.sliders],
             "panels": [
                 {"kind": panel.kind, "title": panel.title, **panel.data(self.sizes)}
-                for panel in self.panels
+                for panel in self.drawn
             ],
             "says": list(self.says),
         }
@@ -155,7 +160,7 @@ class Frames(Figure):
             "alt": self.alt,
             "title": self.title,
             "columns": self.columns or min(len(self.panels), 3),
-            "panels": [self._panel(panel) for panel in self.panels],
+            "panels": [self._panel(panel) for panel in self.drawn],
             "sliders": self.sliders,
             "playable": self.play and bool(self.sliders),
             "says": self.says[self.start],

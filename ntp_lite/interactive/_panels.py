@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
+from ..plots import arrow
 from ..style import CONTEXT, GRID, INK, OFF_SUPPORT, PALETTE, SERIES, SUPPORT, WORD
-from ._numbers import number
+from ._numbers import MINUS, number
 
 ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT, "ink": INK}
 ROLES |= {f"series-{k}": PALETTE[f"series-{k}"][0] for k in (4, 5, 6)}
+ARROW_WIDTHS = {"word": 3.2}  # wider than a context's: one that lies on it can be seen
 DIGITS = 5  # more than a screen has pixels
 
 
@@ -62,8 +64,8 @@ class Panel:
         return []
 
     @property
-    def scale(self) -> dict[str, Any] | None:
-        """What the ends of the colour scale above the drawing say; None: there is no such scale."""
+    def scale(self) -> dict[str, str] | None:
+        """What the colours say: {label, low, zero, high}, with "" for what does not occur."""
         return None
 
 
@@ -71,14 +73,15 @@ class Panel:
 class Points(Panel):
     """Words (blue circles) and contexts (orange squares) in a plane, as points or arrows.
 
+    Arrows have heads instead of marks; those of words are wider.
+
     xy : (n, 2), or (..., n, 2) with one state for each slider position.
     names : n names.  role : "word", "context", "support", "off", "ink" or "series-4" to
     "series-6", one for all or one each.
     groups : n numbers from 0; points of the same group share a colour of the series.
     group_names : what the legend calls group 0, 1, ...; as many as there are colours at most
         (default: no legend).
-    arrows : draw each from the origin; heads of words are open, those of contexts full.
-    edges : pairs of indices to join.
+    arrows : draw each from the origin.  edges : pairs of indices to join.
     details : n lines for the tooltip.  labels : write the names (default: up to 16 points).
     """
 
@@ -153,10 +156,11 @@ class Points(Panel):
         groups = self.groups or [0] * len(self.names)
         for a, b in self.edges:
             ax.plot(*frame[[a, b]].T, color=GRID, lw=1, ls="-")
-        for (x, y), name, role, group in zip(frame, self.names, self.roles, groups, strict=True):
+        marks = list(zip(frame, self.names, self.roles, groups, strict=True))
+        for (x, y), name, role, group in sorted(marks, key=lambda mark: mark[2] != "word"):
             colour = ROLES.get(role, SERIES[group % len(SERIES)])
             if self.arrows:
-                draw_arrow(ax, (0.0, 0.0), (x, y), colour, full=role != "word")
+                arrow(ax, (x, y), color=colour, width=ARROW_WIDTHS.get(role, 1.8))
             else:
                 ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
             if self.labelled:
@@ -253,7 +257,7 @@ class Pairs(Panel):
             for sign, length in ((-1, first), (1, second)):
                 x = 2.2 * k + sign * length / longest * math.sin(half)
                 y = length / longest * math.cos(half)
-                draw_arrow(ax, (2.2 * k, 0.0), (x, y), colour)
+                arrow(ax, (x, y), (2.2 * k, 0), colour, 2.2)
             said = f"cosine {cosine:.2f}" if min(first, second) > 0 else "cosine \u2013"
             ax.text(2.2 * k, -0.17, " | ".join(self.names[k]), ha="center")
             ax.text(2.2 * k, -0.34, said, ha="center", weight="bold")
@@ -444,7 +448,9 @@ class HeatMap(Panel):
     """A matrix as colours: red above zero, blue below, and none at zero, as on every ground.
 
     values : (r, c), or (..., r, c) with one state for each slider position.
-    rows, columns : their names.  limit : value of the full colour (default: the largest size).
+    rows, columns : their names.  label : what the colours measure, with its unit; it stands beside
+    their scale.  limit : value of the full colour (default: the largest size, also of the heat maps
+    beside this one with the same label).
     details : (r, c) lines for the tooltip.  square : cells as wide as they are high.
     """
 
@@ -452,6 +458,7 @@ class HeatMap(Panel):
     values: ArrayLike
     rows: Sequence[str]
     columns: Sequence[str]
+    label: str = ""
     limit: float | None = None
     details: Sequence[Sequence[str]] = ()
     square: bool = False
@@ -462,11 +469,18 @@ class HeatMap(Panel):
         return self.limit or float(np.abs(np.asarray(self.values)).max(initial=0.0)) or 1.0
 
     @property
-    def scale(self) -> dict[str, Any]:
-        """The values of no colour and of the full ones, such as -1 ... +1 or 0 ... 1."""
-        both = bool((np.asarray(self.values) < 0).any())
-        high = number(self.bound)
-        return {"low": f"\N{MINUS SIGN}{high}" if both else "0", "high": high, "both": both}
+    def scale(self) -> dict[str, str]:
+        values = np.asarray(self.values, dtype=float)
+        end = number(self.bound)
+        beyond = self.bound * (1 + 1e-6)  # rounding is not "more than"
+        low = ("\u2264 " if values.min(initial=0.0) < -beyond else "") + f"{MINUS}{end}"
+        high = ("\u2265 " if values.max(initial=0.0) > beyond else "") + end
+        return {
+            "label": self.label,
+            "low": low if values.min(initial=0.0) < 0 else "",
+            "zero": "0",
+            "high": high if values.max(initial=0.0) > 0 else "",
+        }
 
     def data(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         shape = len(self.rows), len(self.columns)
@@ -497,6 +511,32 @@ class HeatMap(Panel):
             ax.set_xticks(range(shape[1]), self.columns)
             ax.set_yticks(range(shape[0]), self.rows)
         ax.tick_params(axis="x", rotation=90)
+
+
+def with_common_scales(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels, with one limit for the heat maps of the same label that name no limit.
+
+    Where the limits within a figure differ all the same, each scale says that it is its own.
+    """
+    bounds: dict[str, float] = {}
+    for panel in panels:
+        if isinstance(panel, HeatMap) and panel.label and panel.limit is None:
+            bounds[panel.label] = max(bounds.get(panel.label, 0.0), panel.bound)
+    shared = [
+        replace(panel, limit=bounds[panel.label])
+        if isinstance(panel, HeatMap) and panel.label and panel.limit is None
+        else panel
+        for panel in panels
+    ]
+    limits = {panel.bound for panel in shared if isinstance(panel, HeatMap)}
+    if len(limits) < 2:
+        return shared
+    return [
+        replace(panel, label=f"{panel.label} (own scale)".strip())
+        if isinstance(panel, HeatMap)
+        else panel
+        for panel in shared
+    ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -552,21 +592,6 @@ class Solid(Panel):
         ax.set_aspect("equal", adjustable="datalim")
         ax.margins(0.2)
         ax.axis("off")
-
-
-def draw_arrow(
-    ax: Axes, tail: tuple[float, float], tip: tuple[float, float], colour: str, full: bool = True
-) -> None:
-    """An arrow with a full or an open head; a point if it has no length."""
-    if np.allclose(tail, tip, atol=1e-9):
-        ax.plot(*tip, "o", color=colour, ms=3)
-        return
-    ax.annotate(
-        "", tip, tail,
-        arrowprops={"arrowstyle": "-|>" if full else "->", "color": colour, "lw": 1.8,
-                    "shrinkA": 0, "shrinkB": 0, "mutation_scale": 14},
-    )  # fmt: skip
-    ax.update_datalim([tail, tip])
 
 
 def states(

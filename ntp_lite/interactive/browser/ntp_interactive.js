@@ -207,16 +207,6 @@
     return `M${-radius},0a${radius},${radius} 0 1,0 ${2 * radius},0a${radius},${radius} 0 1,0 ${-2 * radius},0`;
   }
 
-  // An arrow from `tail` to `tip`, both in pixels: where its shaft ends, and the two sides of its head.
-  function arrow(tail, tip, size) {
-    const length = Math.hypot(tip[0] - tail[0], tip[1] - tail[1]);
-    const head = Math.min(size, length);
-    const along = length > 0 ? [(tip[0] - tail[0]) / length, (tip[1] - tail[1]) / length] : [0, 0];
-    const neck = [tip[0] - head * along[0], tip[1] - head * along[1]];
-    const side = (sign) => [neck[0] - sign * 0.45 * head * along[1], neck[1] + sign * 0.45 * head * along[0]];
-    return { neck, path: `M${side(1)}L${tip}L${side(-1)}`, along };
-  }
-
   // --- States: frames along one or two sliders ------------------------------------------------
 
   // The picture between the computed states is a straight blend, shown only while it moves.
@@ -325,7 +315,7 @@
   }
 
   // Names of arrows beyond their tips, turned aside where one would cover another name or an arrow.
-  function labelsOfArrows([fromX, fromY], marks, directions, width, height) {
+  function labelsOfArrows([fromX, fromY], marks, width, height) {
     const TURNS = [0, 0.6, -0.6, 1.2, -1.2, 1.9, -1.9, 2.6, -2.6];
     const around = (x, y, size) => ({ left: x - size, right: x + size, top: y - size, bottom: y + size });
     const taken = marks.flatMap(({ x, y }) => [
@@ -337,9 +327,9 @@
       Math.max(0, Math.min(a.right, b.right) - Math.max(a.left, b.left))
       * Math.max(0, Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
     const outside = (box) => Math.max(0, -box.left, box.right - width, -box.top, box.bottom - height);
-    return marks.map(({ x, y, key }, k) => {
+    return marks.map(({ x, y, key }) => {
       const wide = 6.8 * key.length;
-      const start = Math.atan2(directions[k][1], directions[k][0]);
+      const start = Math.atan2(y - fromY, x - fromX);
       let best = null;
       TURNS.forEach((turn, rank) => {
         const [c, s] = [Math.cos(start + turn), Math.sin(start + turn)];
@@ -363,6 +353,20 @@
       if (away < best) [best, found] = [away, mark];
     });
     return found;
+  }
+
+  // The outline of a vector: a shaft and, with its tip at the exact end, a head. Short vectors are
+  // all head, and one without a length is a dot.
+  function arrowPath(x0, y0, x1, y1, width) {
+    const length = Math.hypot(x1 - x0, y1 - y0);
+    if (length < 1) return `M${x0 - 2.5},${y0}a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0`;
+    const [ux, uy] = [(x1 - x0) / length, (y1 - y0) / length];
+    const head = Math.min(length, 7 + 2 * width);
+    const neck = length - head;
+    const at = (along, across) => `${x0 + ux * along - uy * across},${y0 + uy * along + ux * across}`;
+    const [shaft, wing] = [Math.min(width / 2, 0.42 * head), 0.42 * head];
+    return `M${at(0, shaft)}L${at(neck, shaft)}L${at(neck, wing)}L${at(length, 0)}`
+      + `L${at(neck, -wing)}L${at(neck, -shaft)}L${at(0, -shaft)}Z`;
   }
 
   // Words and contexts as points or arrows in a plane.
@@ -389,24 +393,19 @@
     const edges = svg.selectAll("path.edge").data(data.edges).join("path").attr("class", "edge hairline");
     const items = svg.selectAll("g.item").data(data.names).join("g").attr("class", "item");
     const colour = (_, k) => colourOf(data.roles[k], data.groups[k]);
-    items.append("line").attr("stroke", colour).attr("stroke-width", data.arrows ? 2 : 0);
-    // Heads of words are open, those of contexts full: not only their colours tell them apart.
-    const open = (k) => data.arrows && data.roles[k] === "word";
-    items.append("path").attr("d", (_, k) => markPath(shapeOf(data.roles[k]), 5))
-      .attr("fill", (name, k) => (open(k) ? "none" : colour(name, k)))
-      .attr("stroke", (name, k) => (open(k) ? colour(name, k) : "none")).attr("stroke-width", 2);
+    items.append("path").attr("class", "mark").attr("fill", colour)
+      .attr("d", (_, k) => (data.arrows ? "" : markPath(shapeOf(data.roles[k]), 5)));
+    // A word's arrow is wider and lies below, so that it can be seen under a context's.
+    const arrowWidth = (k) => (data.roles[k] === "word" ? 3.5 : 2);
+    if (data.arrows) items.filter((_, k) => data.roles[k] !== "word").raise();
     items.append("text").attr("class", "halo").text((d) => (data.labels ? d : ""))
       .style("fill", (name, k) => (data.arrows ? colour(name, k) : null));
-    if (data.arrows) items.filter((_, k) => data.roles[k] === "context").raise();
     let marks = [];
     const drawArrows = () => {
-      const shapes = marks.map((mark) => arrow(origin, [mark.x, mark.y], 11));
-      items.select("line").attr("x1", origin[0]).attr("y1", origin[1])
-        .attr("x2", (_, k) => (open(k) ? marks[k].x : shapes[k].neck[0]))
-        .attr("y2", (_, k) => (open(k) ? marks[k].y : shapes[k].neck[1]));
-      items.select("path").attr("d", (_, k) => `${shapes[k].path}${open(k) ? "" : "Z"}`);
+      items.select("path").attr("d", (_, k) =>
+        arrowPath(origin[0], origin[1], marks[k].x, marks[k].y, arrowWidth(k)));
       if (!data.labels) return;
-      const places = labelsOfArrows(origin, marks, shapes.map(({ along }) => along), width, height);
+      const places = labelsOfArrows(origin, marks, width, height);
       items.select("text").attr("x", (_, k) => places[k].x).attr("y", (_, k) => places[k].y)
         .attr("text-anchor", (_, k) => places[k].anchor);
     };
@@ -473,10 +472,8 @@
     ];
     cells.append("path").attr("class", "fan").attr("fill", "var(--ntp-tint)").attr("stroke", "none");
     ["left", "right"].forEach((side, which) => {
-      const colour = (_, k) => (colourOf(data.roles[k]));
-      cells.append("line").attr("class", side).attr("stroke", colour).attr("stroke-width", 2.5)
-        .attr("stroke-linecap", "round");
-      cells.append("path").attr("class", `tip ${side}`).attr("fill", colour);
+      const colour = (_, k) => colourOf(data.roles[k]);
+      cells.append("path").attr("class", `vector ${side}`).attr("fill", colour);
     });
     cells.append("text").attr("class", "name").attr("text-anchor", "middle").text((names) => names.join(" | "));
     cells.append("text").attr("class", "cosine").attr("text-anchor", "middle").attr("font-weight", 650);
@@ -505,9 +502,7 @@
           cell.select(".fan").attr("d", `M${x},${y}L${ends[0]}L${ends[1]}Z`);
           ["left", "right"].forEach((side, which) => {
             const [ex, ey] = ends[which];
-            const { neck, path } = arrow([x, y], ends[which], 13);
-            cell.select(`line.${side}`).attr("x1", x).attr("y1", y).attr("x2", neck[0]).attr("y2", neck[1]);
-            cell.select(`path.${side}`).attr("d", `${path}Z`);
+            cell.select(`path.${side}`).attr("d", arrowPath(x, y, ex, ey, 2.5));
             marks.push({
               x: ex, y: ey, key: names[which],
               text: () => `${names[which]}: length ${show(now[3 * k + which])}\ncosine with ${names[1 - which]}: ${said(now, k)}`,
