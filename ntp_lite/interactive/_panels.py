@@ -21,7 +21,8 @@ from ..plots import arrow
 from ..style import CONTEXT, GRID, INK, OFF_SUPPORT, PALETTE, SERIES, SUPPORT, WORD
 from ._numbers import MINUS, number
 
-ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT}
+ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT, "ink": INK}
+ROLES |= {f"series-{k}": PALETTE[f"series-{k}"][0] for k in (4, 5, 6)}
 ARROW_WIDTHS = {"word": 3.2}  # wider than a context's: one that lies on it can be seen
 DIGITS = 5  # more than a screen has pixels
 
@@ -75,7 +76,8 @@ class Points(Panel):
     Arrows have heads instead of marks; those of words are wider.
 
     xy : (n, 2), or (..., n, 2) with one state for each slider position.
-    names : n names.  role : "word", "context", "support" or "off", one for all or one each.
+    names : n names.  role : "word", "context", "support", "off", "ink" or "series-4" to
+    "series-6", one for all or one each.
     groups : n numbers from 0; points of the same group share a colour of the series.
     group_names : what the legend calls group 0, 1, ...; as many as there are colours at most
         (default: no legend).
@@ -178,7 +180,8 @@ class Pairs(Panel):
 
     lengths : (k, 2) and cosines : (k,), or with leading slider axes; cosines of zero vectors are
     ignored.  names : k pairs of names.  notes : k short lines below, such as "equal supports".
-    control : k booleans; pairs that are there for comparison are grey.
+    control : k booleans; pairs that are there for comparison are grey.  roles : k roles, as in
+    `Points`, for other colours than these two.
     `Pairs.of` measures vectors.
     """
 
@@ -188,6 +191,7 @@ class Pairs(Panel):
     names: Sequence[tuple[str, str]]
     notes: Sequence[str] = ()
     control: Sequence[bool] = ()
+    roles: Sequence[str] = ()
     ratio: float = 2.6
     narrow_ratio: float | None = 0.9
 
@@ -231,18 +235,25 @@ class Pairs(Panel):
             "frames": compact(self.measured(sizes).reshape(-1, 3 * k)),
             "names": [list(pair) for pair in self.names],
             "notes": list(self.notes) or [""] * k,
-            "control": list(self.control) or [False] * k,
+            "roles": self.colours,
         }
+
+    @property
+    def colours(self) -> list[str]:
+        """One role for each pair."""
+        k = len(self.names)
+        if self.roles:
+            return roles_of(self.roles, k)
+        return ["off" if control else "context" for control in self.control or [False] * k]
 
     def draw(self, ax: Axes, state: int, sizes: tuple[int, ...]) -> None:
         every = self.measured(sizes)
         frame = every[min(state, len(every) - 1)]
         longest = max(every[..., :2].max(), 1e-12)
-        control = list(self.control) or [False] * len(frame)
         notes = list(self.notes) or [""] * len(frame)
         for k, (first, second, cosine) in enumerate(frame):
             half = math.acos(min(1.0, max(-1.0, cosine))) / 2
-            colour = OFF_SUPPORT if control[k] else CONTEXT
+            colour = ROLES[self.colours[k]]
             for sign, length in ((-1, first), (1, second)):
                 x = 2.2 * k + sign * length / longest * math.sin(half)
                 y = length / longest * math.cos(half)
@@ -261,7 +272,8 @@ class Lines(Panel):
 
     x : (p,).  ys : {name: (p,)}, or (..., p) with one curve for each slider position; one curve may
     be called "".  NaN leaves a gap.  follow : 1 if x are the values of the first slider, 2 for the
-    second: the marker then stands at the slider's position.
+    second: the marker then stands at the slider's position.  xnames : p words to write below the
+    axis in place of numbers, for x that only counts the states.
     references : {name: (p,)} dashed.  roles : {name: role} for curves with a fixed colour.
     logx, logy : logarithmic axes.  ylim : (low, high) instead of the data's.
     """
@@ -277,6 +289,7 @@ class Lines(Panel):
     references: Mapping[str, ArrayLike] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     ylim: tuple[float, float] | None = None
+    xnames: Sequence[str] = ()
     narrow_ratio: float | None = 1.6
 
     def points(self) -> NDArray[np.float64]:
@@ -297,10 +310,12 @@ class Lines(Panel):
             raise ValueError(f"{self.title!r} follows a slider of {length} steps with {len(x)} x.")
         if not self.ys:
             raise ValueError(f"{self.title!r} has no curves; give ys = {{name: values}}.")
+        check_length(self.xnames, len(x), "xnames")
         return {
             "x": compact(x[None])[0],
             "series": series_data(self.ys, (len(x),), sizes, self.roles, gaps=True),
             "references": series_data(self.references, (len(x),), (), {}, gaps=True),
+            "xnames": list(self.xnames),
             "xlabel": self.xlabel,
             "ylabel": self.ylabel,
             "logx": self.logx,
@@ -337,6 +352,8 @@ class Lines(Panel):
                 ax.plot(x[place], frame[place], "s" if k % 2 else "o", color=colour, ms=7)
         ax.set(xscale="log" if self.logx else "linear", yscale="log" if self.logy else "linear")
         ax.set(xlim=(x[0], x[-1]), xlabel=self.xlabel, ylabel=self.ylabel)
+        if self.xnames:
+            ax.set_xticks(x, self.xnames)
         if self.ylim:
             ax.set_ylim(*self.ylim)
         ax.grid(axis="y")
