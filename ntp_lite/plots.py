@@ -13,6 +13,7 @@ from ._validate import as_array, as_matrix
 
 if TYPE_CHECKING:  # matplotlib is imported by who makes the Axes
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
 
 # Okabe and Ito's palette: distinguishable with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
@@ -38,8 +39,12 @@ def heat_map(
     title: str = "",
     limit: float | None = None,
     colorbar: bool = True,
+    label: str = "",
 ) -> Axes:
     """A matrix as colours, blue negative, white zero, red positive; +-limit are the end colours.
+
+    `label` says what the colours measure and in which unit, beside their scale. Heat maps that
+    stand side by side are compared by eye: give them one `limit`.
 
     A : whatever holds a matrix of numbers: an array, a tensor, a scipy sparse matrix. `rows` and
     `columns` name the ticks (leave them out for more than about 40). One warning names letters
@@ -58,8 +63,50 @@ def heat_map(
         families = [*ax.title.get_fontfamily(), *fonts]
         ax.tick_params(labelfontfamily=families)
         ax.title.set_fontfamily(families)
-    sns.heatmap(values, ax=ax, cmap="RdBu_r", vmin=-bound, vmax=bound, cbar=colorbar, **names)
+    sns.heatmap(values, ax=ax, cmap="RdBu_r", vmin=-bound, vmax=bound, cbar=False, **names)
+    if colorbar:
+        color_scale(ax.collections[0], ax, label)
     ax.set_title(title.translate(boxes))
+    return ax
+
+
+def color_scale(
+    image: ScalarMappable, axes: Axes | Sequence[Axes], label: str, below: bool = False
+) -> Axes:
+    """A thin bar that says which colour is which number: the two extremes, and zero between them.
+
+    image : what `imshow` or `pcolormesh` returned.  axes : the picture, or all pictures that share
+    the scale.  label : what the colours measure, with its unit.  below : under the pictures, not
+    to their right.  An end becomes a triangle where numbers beyond it have the same colour.
+
+    Returns the Axes of the bar.
+    """
+    several = list(np.ravel(np.asarray(axes, dtype=object)))
+    low, high = image.get_clim()
+    shown: Any = np.ma.masked_invalid(np.ma.asarray(image.get_array()))
+    values = np.ma.compressed(shown)
+    over = bool(len(values)) and values.max() > high
+    under = bool(len(values)) and values.min() < low
+    extend = {(False, False): "neither", (False, True): "max", (True, False): "min"}
+    bar = several[0].figure.colorbar(
+        image, ax=several, label=label, location="bottom" if below else "right", shrink=0.6,
+        aspect=30, extend=extend.get((under, over), "both"),
+    )  # fmt: skip
+    ticks = [low, 0.0, high] if low < 0 < high else [low, high]
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}".replace("-", "\u2212") for tick in ticks])
+    return bar.ax
+
+
+def arrow(
+    ax: Axes, tip: Sequence[float], tail: Sequence[float] = (0, 0), color: str = "#656d79",
+    width: float = 1.8,
+) -> Axes:  # fmt: skip
+    """A vector with a head at its tip; width in points."""
+    ends = np.array([tail, tip], dtype=float)
+    head = {"arrowstyle": "-|>,head_width=0.25,head_length=0.5", "mutation_scale": 8 + 5 * width}
+    exact = {"shrinkA": 0, "shrinkB": 0, "joinstyle": "miter", "linestyle": "-"}
+    ax.annotate("", ends[1], ends[0], arrowprops={**head, **exact, "color": color, "lw": width})
+    ax.update_datalim(ends)  # an annotation does not count for the limits
     return ax
 
 

@@ -22,6 +22,7 @@ import re
 import sys
 from importlib import resources
 
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
 # Name: (on a light ground, on a dark ground).
@@ -61,6 +62,15 @@ LIGHT_PAGES = (
     "body.vscode-light",
 )
 FONTS = "var(--pst-font-family-base,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif)"
+
+
+def signed_colours() -> LinearSegmentedColormap:
+    """Colours of the book's heat maps: red above zero, blue below, and no colour at zero."""
+    plus, minus = PALETTE["plus"][0], PALETTE["minus"][0]
+    fading = (0.0, minus, 1.0), (0.5, minus, 0.0), (0.5, plus, 0.0), (1.0, plus, 1.0)
+    return LinearSegmentedColormap.from_list(
+        "signed", [(at, to_rgba(colour, alpha)) for at, colour, alpha in fading]
+    )
 
 
 def use_book_style() -> None:

@@ -103,7 +103,7 @@ def orthogonal_at(answer: Any) -> bool:
     mistakes = {
         "V_1 and V_2 are exchanged; V_1 counts the common words.": (V**3 / V_2**2 - V_2) / V_1,
         "the root of mu is V / V_1; square it.": (V**2 / V_1 - V_1) / V_2,
-        "this is mu; solve mu = (R V_2 + V_1) / V for R.": V**2 / V_1**2,
+        "this is mu; solve mu = (r V_2 + V_1) / V for r.": V**2 / V_1**2,
         "mu has a V in the denominator; multiply by it.": (V**2 / V_1**2 - V_1) / V_2,
     }
     success = "at this imbalance rare words stand at a right angle."

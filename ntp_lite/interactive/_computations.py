@@ -81,8 +81,10 @@ def certificate(P: Sequence[float], guess: Sequence[float], ridge: float) -> dic
     theta = min(1.0, ridge / max(float(np.linalg.norm(target - given)), 1e-300))
     in_disc = target + theta * (given - target)
     dual = max(0.0, float(entr(in_disc).sum()) - floor)  # P itself is dual feasible: the floor
-    return {"primal": primal, "dual": dual, "gap": primal - dual, "inDisc": in_disc,
-            "Q": most_undecided(target, ridge)}  # fmt: skip
+    Q = most_undecided(target, ridge)
+    least = float(entr(Q).sum()) - floor  # the minimum: by strong duality the largest entropy
+    return {"primal": primal, "dual": dual, "gap": primal - dual, "least": least,
+            "inDisc": in_disc, "Q": Q}  # fmt: skip
 
 
 def most_undecided(P: NDArray[np.float64], radius: float) -> NDArray[np.float64]:

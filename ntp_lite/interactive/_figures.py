@@ -19,11 +19,12 @@ from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.patches import Polygon
 
 from ..corpus import tokenize
-from ..style import CONTEXT, INK, OFF_SUPPORT, SUPPORT, WORD, figure_svg
+from ..style import CONTEXT, INK, OFF_SUPPORT, PALETTE, SUPPORT, WORD, figure_svg
 from ._computations import COMPUTATIONS
-from ._panels import Panel
+from ._panels import Panel, with_common_scales
 
 FOLDER = resources.files("ntp_lite") / "interactive"
 # What a page loads once, in this order.
@@ -129,6 +130,11 @@ class Frames(Figure):
             panel.data(self.sizes)
 
     @property
+    def drawn(self) -> list[Panel]:
+        """The panels as they are drawn: heat maps that measure the same share their scale."""
+        return with_common_scales(self.panels)
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The number of states of each slider."""
         return tuple(len(slider.labels) for slider in self.sliders)
@@ -146,7 +152,7 @@ class Frames(Figure):
             "sliders": [{"labels": list(s.labels), "start": s.start} for s in self.sliders],
             "panels": [
                 {"kind": panel.kind, "title": panel.title, **panel.data(self.sizes)}
-                for panel in self.panels
+                for panel in self.drawn
             ],
             "says": list(self.says),
         }
@@ -154,7 +160,7 @@ class Frames(Figure):
             "alt": self.alt,
             "title": self.title,
             "columns": self.columns or min(len(self.panels), 3),
-            "panels": [self._panel(panel) for panel in self.panels],
+            "panels": [self._panel(panel) for panel in self.drawn],
             "sliders": self.sliders,
             "playable": self.play and bool(self.sliders),
             "says": self.says[self.start],
@@ -172,6 +178,7 @@ class Frames(Figure):
             "narrow_ratio": panel.narrow_ratio,
             "span": panel.span,
             "legend": [{**entry, "swatch": _swatch(entry)} for entry in panel.legend],
+            "scale": panel.scale,
             "still": _still(draw, panel.ratio, panel.span),
         }
 
@@ -190,10 +197,23 @@ _HANDLE_PANELS: dict[str, tuple[tuple[str, float, float], ...]] = {
         ("Excess loss, in nats", 1.3, 2.1),
     ),
     "certificate": (
-        ("Predictions of three words", 1.15, 1.15),
-        ("Bounds, above the floor", 1.5, 2.1),
+        ("All predictions of three words", 1.15, 1.15),
+        ("Both bounds, in nats above the floor", 1.15, 1.5),
     ),
 }
+
+# What the pictures of the certificate show, named above them.
+_CERTIFICATE_LEGEND = [
+    {"name": name, "series": 0, "role": role, "shape": shape, "hollow": hollow}
+    for name, role, shape, hollow in (
+        ("guess", "context", "square", False),
+        ("guess, pulled into the disc", "support", "circle", False),
+        ("disc: at most one ridge away from P", "support", "circle", True),
+        ("optimum", "ink", "diamond", False),
+        ("optima of all ridges", "ink", "dashes", False),
+        ("equal entropy, in nats", "off", "line", False),
+    )
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -264,9 +284,14 @@ class Handles(Figure):
             "alt": f"{title}. {self.alt}" if k == 0 else title,
             "ratio": ratio,
             "span": 1,
-            "legend": [],
+            "legend": self._legend(k),
             "still": _still(draw, ratio, 1),
         }
+
+    def _legend(self, k: int) -> list[dict[str, Any]]:
+        if self.computation != "certificate" or k > 0:
+            return []
+        return [{**entry, "swatch": _swatch(entry)} for entry in _CERTIFICATE_LEGEND]
 
     def _shape(self, k: int) -> str:
         triangular = self.computation in ("simplex", "certificate") and k == 0
@@ -284,12 +309,20 @@ class Handles(Figure):
         if self.computation == "certificate":
             angle = np.linspace(0, 2 * math.pi, 200)
             radius = self.state["ridge"] / math.sqrt(2)
-            ax.plot(
-                P[0] + radius * np.cos(angle), P[1] + radius * np.sin(angle), "-", color=SUPPORT
-            )
-            ax.plot(*(np.asarray(self.state["guess"]) @ corners), "s", color=CONTEXT, ms=8)
-        ax.plot(*P, "o", color=SUPPORT, ms=8)
-        ax.plot(*(values["Q"] @ corners), "s", color=CONTEXT, ms=6)
+            rim = P[0] + radius * np.cos(angle), P[1] + radius * np.sin(angle)
+            (line,) = ax.plot(*rim, "-", color=SUPPORT)
+            line.set_clip_path(Polygon(corners, transform=ax.transData))
+            guess = np.asarray(self.state["guess"]) @ corners
+            ax.plot(*np.transpose([guess, P]), ":", color=OFF_SUPPORT)
+            ax.plot(*guess, "s", color=CONTEXT, ms=8)
+            ax.plot(*(values["inDisc"] @ corners), "o", color=SUPPORT, ms=6)
+            ax.plot(*(values["Q"] @ corners), "D", color=INK, ms=6)
+            ax.plot(*P, "o", mfc="none", mec=INK, ms=8)
+            ax.annotate("P", P, (-8, -14), textcoords="offset points", ha="right")
+            ax.annotate("guess", guess, (8, 4), textcoords="offset points")
+        else:
+            ax.plot(*P, "o", color=SUPPORT, ms=8)
+            ax.plot(*(values["Q"] @ corners), "s", color=CONTEXT, ms=6)
         ax.set_aspect("equal", adjustable="datalim")
         ax.margins(0.15)
         ax.axis("off")
@@ -298,7 +331,9 @@ class Handles(Figure):
         on = [p > 0 for p in self.state["P"]] + [False] * int(self.state.get("off", 0))
         colours = [SUPPORT if yes else OFF_SUPPORT for yes in on]
         at = range(len(self.names))
-        if self._last(k):
+        if self.computation == "certificate":
+            self._draw_bounds(ax, values)
+        elif self._last(k):
             scalars = {name: v for name, v in values.items() if np.ndim(v) == 0}
             ax.barh(list(scalars), list(scalars.values()), color=CONTEXT)
             ax.invert_yaxis()
@@ -310,6 +345,18 @@ class Handles(Figure):
             P = [*self.state["P"], *[0] * int(self.state.get("off", 0))]
             ax.bar(at, P, facecolor="none", edgecolor=INK, ls="--", lw=1.4)
             ax.set_xticks(at, self.names)
+
+    def _draw_bounds(self, ax: Axes, values: dict[str, Any]) -> None:
+        ax.bar(0, values["gap"], 0.3, values["dual"], color=PALETTE["plus"][0], alpha=0.35)
+        for name, words, mark, colour in (
+            ("primal", "upper bound", "s", CONTEXT),
+            ("least", "minimum", "D", INK),
+            ("dual", "lower bound", "o", SUPPORT),
+        ):
+            ax.plot(0, values[name], mark, color=colour, ms=8)
+            ax.annotate(f"{words}: {values[name]:.2f}", (0.3, values[name]), va="center")
+        ax.set(xlim=(-0.6, 2), ylim=(0, 1.25), xticks=[])
+        ax.grid(axis="y")
 
     def _last(self, k: int) -> bool:
         return k == len(_HANDLE_PANELS[self.computation]) - 1
@@ -445,6 +492,7 @@ def _swatch(entry: Mapping[str, Any]) -> Markup:
         "dashes": '<path d="M0,6H24" stroke="{}" stroke-width="1.5" stroke-dasharray="3 3"/>',
         "circle": '<circle cx="12" cy="6" r="4.5" fill="{}"/>',
         "square": '<rect x="8" y="2" width="8" height="8" fill="{}"/>',
+        "diamond": '<path d="M12,1l5,5l-5,5l-5,-5Z" fill="{}"/>',
         "cross": '<path d="M8,2l8,8m0,-8l-8,8" stroke="{}" stroke-width="1.5"/>',
     }
     shape = shapes[entry["shape"]]

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
+from ..plots import arrow
 from ..style import CONTEXT, GRID, INK, OFF_SUPPORT, PALETTE, SERIES, SUPPORT, WORD
+from ._numbers import MINUS, number
 
-ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT}
+ROLES = {"word": WORD, "context": CONTEXT, "support": SUPPORT, "off": OFF_SUPPORT, "ink": INK}
+ROLES |= {f"series-{k}": PALETTE[f"series-{k}"][0] for k in (4, 5, 6)}
+ARROW_WIDTHS = {"word": 3.2}  # wider than a context's: one that lies on it can be seen
 DIGITS = 5  # more than a screen has pixels
 
 
@@ -59,13 +63,21 @@ class Panel:
         """Entries {name, colour, dash, shape} of the legend above the drawing; empty: none."""
         return []
 
+    @property
+    def scale(self) -> dict[str, str] | None:
+        """What the colours say: {label, low, zero, high}, with "" for what does not occur."""
+        return None
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Points(Panel):
     """Words (blue circles) and contexts (orange squares) in a plane, as points or arrows.
 
+    Arrows have heads instead of marks; those of words are wider.
+
     xy : (n, 2), or (..., n, 2) with one state for each slider position.
-    names : n names.  role : "word", "context", "support" or "off", one for all or one each.
+    names : n names.  role : "word", "context", "support", "off", "ink" or "series-4" to
+    "series-6", one for all or one each.
     groups : n numbers from 0; points of the same group share a colour of the series.
     group_names : what the legend calls group 0, 1, ...; as many as there are colours at most
         (default: no legend).
@@ -144,11 +156,13 @@ class Points(Panel):
         groups = self.groups or [0] * len(self.names)
         for a, b in self.edges:
             ax.plot(*frame[[a, b]].T, color=GRID, lw=1, ls="-")
-        for (x, y), name, role, group in zip(frame, self.names, self.roles, groups, strict=True):
+        marks = list(zip(frame, self.names, self.roles, groups, strict=True))
+        for (x, y), name, role, group in sorted(marks, key=lambda mark: mark[2] != "word"):
             colour = ROLES.get(role, SERIES[group % len(SERIES)])
             if self.arrows:
-                ax.plot([0, x], [0, y], color=colour, lw=1.8, ls="-")
-            ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
+                arrow(ax, (x, y), color=colour, width=ARROW_WIDTHS.get(role, 1.8))
+            else:
+                ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
             if self.labelled:
                 side = "right" if x < 0 else "left"
                 ax.annotate(
@@ -166,7 +180,8 @@ class Pairs(Panel):
 
     lengths : (k, 2) and cosines : (k,), or with leading slider axes; cosines of zero vectors are
     ignored.  names : k pairs of names.  notes : k short lines below, such as "equal supports".
-    control : k booleans; pairs that are there for comparison are grey.
+    control : k booleans; pairs that are there for comparison are grey.  roles : k roles, as in
+    `Points`, for other colours than these two.
     `Pairs.of` measures vectors.
     """
 
@@ -176,6 +191,7 @@ class Pairs(Panel):
     names: Sequence[tuple[str, str]]
     notes: Sequence[str] = ()
     control: Sequence[bool] = ()
+    roles: Sequence[str] = ()
     ratio: float = 2.6
     narrow_ratio: float | None = 0.9
 
@@ -219,23 +235,29 @@ class Pairs(Panel):
             "frames": compact(self.measured(sizes).reshape(-1, 3 * k)),
             "names": [list(pair) for pair in self.names],
             "notes": list(self.notes) or [""] * k,
-            "control": list(self.control) or [False] * k,
+            "roles": self.colours,
         }
+
+    @property
+    def colours(self) -> list[str]:
+        """One role for each pair."""
+        k = len(self.names)
+        if self.roles:
+            return roles_of(self.roles, k)
+        return ["off" if control else "context" for control in self.control or [False] * k]
 
     def draw(self, ax: Axes, state: int, sizes: tuple[int, ...]) -> None:
         every = self.measured(sizes)
         frame = every[min(state, len(every) - 1)]
         longest = max(every[..., :2].max(), 1e-12)
-        control = list(self.control) or [False] * len(frame)
         notes = list(self.notes) or [""] * len(frame)
         for k, (first, second, cosine) in enumerate(frame):
             half = math.acos(min(1.0, max(-1.0, cosine))) / 2
-            colour = OFF_SUPPORT if control[k] else CONTEXT
+            colour = ROLES[self.colours[k]]
             for sign, length in ((-1, first), (1, second)):
                 x = 2.2 * k + sign * length / longest * math.sin(half)
                 y = length / longest * math.cos(half)
-                ax.plot([2.2 * k, x], [0, y], color=colour, lw=2.2, ls="-")
-                ax.plot(x, y, "s", color=colour, ms=6)
+                arrow(ax, (x, y), (2.2 * k, 0), colour, 2.2)
             said = f"cosine {cosine:.2f}" if min(first, second) > 0 else "cosine \u2013"
             ax.text(2.2 * k, -0.17, " | ".join(self.names[k]), ha="center")
             ax.text(2.2 * k, -0.34, said, ha="center", weight="bold")
@@ -250,7 +272,8 @@ class Lines(Panel):
 
     x : (p,).  ys : {name: (p,)}, or (..., p) with one curve for each slider position; one curve may
     be called "".  NaN leaves a gap.  follow : 1 if x are the values of the first slider, 2 for the
-    second: the marker then stands at the slider's position.
+    second: the marker then stands at the slider's position.  xnames : p words to write below the
+    axis in place of numbers, for x that only counts the states.
     references : {name: (p,)} dashed.  roles : {name: role} for curves with a fixed colour.
     logx, logy : logarithmic axes.  ylim : (low, high) instead of the data's.
     """
@@ -266,6 +289,7 @@ class Lines(Panel):
     references: Mapping[str, ArrayLike] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     ylim: tuple[float, float] | None = None
+    xnames: Sequence[str] = ()
     narrow_ratio: float | None = 1.6
 
     def points(self) -> NDArray[np.float64]:
@@ -286,10 +310,12 @@ class Lines(Panel):
             raise ValueError(f"{self.title!r} follows a slider of {length} steps with {len(x)} x.")
         if not self.ys:
             raise ValueError(f"{self.title!r} has no curves; give ys = {{name: values}}.")
+        check_length(self.xnames, len(x), "xnames")
         return {
             "x": compact(x[None])[0],
             "series": series_data(self.ys, (len(x),), sizes, self.roles, gaps=True),
             "references": series_data(self.references, (len(x),), (), {}, gaps=True),
+            "xnames": list(self.xnames),
             "xlabel": self.xlabel,
             "ylabel": self.ylabel,
             "logx": self.logx,
@@ -326,6 +352,8 @@ class Lines(Panel):
                 ax.plot(x[place], frame[place], "s" if k % 2 else "o", color=colour, ms=7)
         ax.set(xscale="log" if self.logx else "linear", yscale="log" if self.logy else "linear")
         ax.set(xlim=(x[0], x[-1]), xlabel=self.xlabel, ylabel=self.ylabel)
+        if self.xnames:
+            ax.set_xticks(x, self.xnames)
         if self.ylim:
             ax.set_ylim(*self.ylim)
         ax.grid(axis="y")
@@ -420,7 +448,9 @@ class HeatMap(Panel):
     """A matrix as colours: red above zero, blue below, and none at zero, as on every ground.
 
     values : (r, c), or (..., r, c) with one state for each slider position.
-    rows, columns : their names.  limit : value of the full colour (default: the largest size).
+    rows, columns : their names.  label : what the colours measure, with its unit; it stands beside
+    their scale.  limit : value of the full colour (default: the largest size, also of the heat maps
+    beside this one with the same label).
     details : (r, c) lines for the tooltip.  square : cells as wide as they are high.
     """
 
@@ -428,6 +458,7 @@ class HeatMap(Panel):
     values: ArrayLike
     rows: Sequence[str]
     columns: Sequence[str]
+    label: str = ""
     limit: float | None = None
     details: Sequence[Sequence[str]] = ()
     square: bool = False
@@ -436,6 +467,20 @@ class HeatMap(Panel):
     def bound(self) -> float:
         """The value of the full colour."""
         return self.limit or float(np.abs(np.asarray(self.values)).max(initial=0.0)) or 1.0
+
+    @property
+    def scale(self) -> dict[str, str]:
+        values = np.asarray(self.values, dtype=float)
+        end = number(self.bound)
+        beyond = self.bound * (1 + 1e-6)  # rounding is not "more than"
+        low = ("\u2264 " if values.min(initial=0.0) < -beyond else "") + f"{MINUS}{end}"
+        high = ("\u2265 " if values.max(initial=0.0) > beyond else "") + end
+        return {
+            "label": self.label,
+            "low": low if values.min(initial=0.0) < 0 else "",
+            "zero": "0",
+            "high": high if values.max(initial=0.0) > 0 else "",
+        }
 
     def data(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         shape = len(self.rows), len(self.columns)
@@ -466,6 +511,32 @@ class HeatMap(Panel):
             ax.set_xticks(range(shape[1]), self.columns)
             ax.set_yticks(range(shape[0]), self.rows)
         ax.tick_params(axis="x", rotation=90)
+
+
+def with_common_scales(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels, with one limit for the heat maps of the same label that name no limit.
+
+    Where the limits within a figure differ all the same, each scale says that it is its own.
+    """
+    bounds: dict[str, float] = {}
+    for panel in panels:
+        if isinstance(panel, HeatMap) and panel.label and panel.limit is None:
+            bounds[panel.label] = max(bounds.get(panel.label, 0.0), panel.bound)
+    shared = [
+        replace(panel, limit=bounds[panel.label])
+        if isinstance(panel, HeatMap) and panel.label and panel.limit is None
+        else panel
+        for panel in panels
+    ]
+    limits = {panel.bound for panel in shared if isinstance(panel, HeatMap)}
+    if len(limits) < 2:
+        return shared
+    return [
+        replace(panel, label=f"{panel.label} (own scale)".strip())
+        if isinstance(panel, HeatMap)
+        else panel
+        for panel in shared
+    ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

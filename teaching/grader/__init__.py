@@ -23,8 +23,10 @@ bubblewrap sandbox where there is one, runs the master's given cells and the stu
     hand_grades.py   the points that a person gives
     roster.py        names and numbers, and files for Canvas and Moodle
     late.py          points for late submissions
+    attempts.py      which of several files of one student counts
     similarity.py    answers that are alike
     tables.py        CSV files
+    left_over.py     files of earlier runs, which nobody should be sent
     pages.py         feedback, summary and marking pages, from templates/
 
 What this does not protect against: answers that are copied, looked up in the package or fitted to

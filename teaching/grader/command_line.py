@@ -10,16 +10,19 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from teaching.grader.attempts import not_counted
 from teaching.grader.batch import Batch
+from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import Sheet
-from teaching.grader.late import LatePolicy, read_time
+from teaching.grader.late import LatePolicy, read_due
+from teaching.grader.left_over import LeftOver, clear_left_over
 from teaching.grader.master import Choice, read_chosen_master
 from teaching.grader.notebook import LARGEST_FILE_BYTES
 from teaching.grader.pages import Pages
 from teaching.grader.plan import libraries_of, make_plan
 from teaching.grader.records import Record, write
 from teaching.grader.results import Marked, export_to_systems, write_grades
-from teaching.grader.roster import Roster
+from teaching.grader.roster import Form, Roster
 from teaching.grader.sandbox import Sandbox, open_sandbox
 from teaching.grader.self_check import require_right_marks, write_self_checks
 from teaching.grader.similarity import find_alike
@@ -31,6 +34,8 @@ FINISHED = 0
 SOME_NOT_GRADED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+
+LATE_PERCENT = 10.0
 
 EPILOG = """\
 Points for derivations are read from OUT/hand_grades.csv, to which this command only adds rows and
@@ -71,7 +76,7 @@ def parse(arguments: list[str] | None) -> Options:
     add("--out", type=Path, help="folder for the results (dist/grades/SEED/psN)")
     add("--roster", type=Path, help="table of names and numbers: your own, Canvas's or Moodle's")
     add("--due", help="when the set was due, such as '2027-03-01 23:59'; needs --roster")
-    add("--late-percent", type=float, default=10, help="cost of a day that has begun (%(default)s)")
+    add("--late-percent", type=float, help=f"cost of a day that has begun ({LATE_PERCENT})")
     add("--jobs", type=int, default=_cores(), help="at a time (%(default)s)")
     add("--cell-seconds", type=float, default=60, help="(%(default)s)")
     add("--notebook-seconds", type=float, default=300, help="(%(default)s)")
@@ -81,13 +86,9 @@ def parse(arguments: list[str] | None) -> Options:
     limits = Limits(options.cell_seconds, options.notebook_seconds, options.memory)
     if min(options.jobs, *asdict(limits).values()) <= 0:
         parser.error("jobs, seconds and memory must be positive")
-    if not 0 <= options.late_percent <= 100:
-        parser.error("--late-percent is a number from 0 to 100")
-    if options.due and not options.roster:
-        parser.error("--due needs --roster: it says when a submission was handed in")
+    late = _late_policy(parser, options)
     name = f"ps{options.set.removeprefix('ps')}" if options.set else None
     seed = None if options.seed is None else str(options.seed)
-    due = read_time(options.due, "--due") if options.due else None
     return Options(
         submissions=options.submissions,
         chosen=Choice(name, seed),
@@ -97,8 +98,39 @@ def parse(arguments: list[str] | None) -> Options:
         limits=limits,
         sandbox=not options.no_sandbox,
         roster=options.roster,
-        late=LatePolicy(due, options.late_percent) if due else None,
+        late=late,
     )
+
+
+def _late_policy(parser: argparse.ArgumentParser, options: argparse.Namespace) -> LatePolicy | None:
+    if options.late_percent is not None and not options.due:
+        parser.error("--late-percent needs --due: when was the set due?")
+    if not options.due:
+        return None
+    if not options.roster:
+        parser.error("--due needs --roster: it says when a submission was handed in")
+    percent = LATE_PERCENT if options.late_percent is None else options.late_percent
+    if not 0 <= percent <= 100:
+        parser.error("--late-percent is a number from 0 to 100")
+    return LatePolicy(read_due(options.due, "--due"), percent)
+
+
+def read_roster(path: Path | None, late: LatePolicy | None) -> Roster | None:
+    """Read the roster; BadInputError where late days are to be counted and it has no times."""
+    if path is None:
+        return None
+    roster = Roster(path)
+    if late is not None and not roster.has_times:
+        elsewhere = (
+            ""
+            if roster.form is Form.OWN
+            else f", or leave DUE out and let {roster.form.value} count them"
+        )
+        raise BadInputError(
+            f"{path} does not say when anything was handed in, so no late days can be counted: add "
+            f"a column `submitted` with times such as 2027-03-01 23:59{elsewhere}"
+        )
+    return roster
 
 
 def _cores() -> int:
@@ -138,7 +170,7 @@ class Run:
         seed = self.master.seed or "unknown"
         self.title = f"{self.assignment}, cohort {seed}"
         self.out = options.out or DIST / "grades" / seed / self.assignment
-        self.roster = Roster(options.roster) if options.roster else None
+        self.roster = read_roster(options.roster, options.late)
         # A mistake in it is said before anything is done.
         self.sheet = Sheet(self.out / "hand_grades.csv", make_plan(self.master))
         self.sandbox: Sandbox = open_sandbox(
@@ -146,6 +178,8 @@ class Run:
         )
         self.batch = Batch(self.master, self.sandbox, options.limits, options.jobs)
         self.done: dict[str, Record] = {}
+        self.not_counted: dict[str, str] = {}  # files of students who handed in another one
+        self.left_over = LeftOver()
 
     def _secret_folders(self) -> list[Path]:
         places = [ROOT, self.master_path.parent, Path(self.options.submissions), self.out]
@@ -169,8 +203,8 @@ class Run:
             require_right_marks(records)
             write(done, key)
 
-    def grade(self) -> int:
-        """Grade what is not graded yet; return how many were graded in an earlier run."""
+    def grade(self) -> set[str]:
+        """Grade what is not graded yet; return the names of those graded in an earlier run."""
         notebooks = self.folder.notebooks
         places = {name: self._record_path(name, path) for name, path in notebooks.items()}
         self.done = {
@@ -178,7 +212,7 @@ class Run:
             for name, place in places.items()
             if place.is_file()
         }
-        resumed = sum(not record.refused for record in self.done.values())
+        resumed = {name for name, record in self.done.items() if not record.refused}
         todo = {name: path for name, path in notebooks.items() if name not in self.done}
 
         def keep(record: Record) -> None:
@@ -190,24 +224,33 @@ class Run:
 
     def write_results(self) -> list[Marked]:
         """Write all tables and pages."""
-        records = [self.done[name] for name in self.folder.notebooks]
+        everything = [self.done[name] for name in self.folder.notebooks]
         people = self.roster.assign(list(self.folder.notebooks)) if self.roster else {}
+        self.not_counted = not_counted(everything, people)
+        records = [record for record in everything if record.name not in self.not_counted]
         marked = [
-            Marked(r, self.sheet.grades_of(r.name), people.get(r.name), self.options.late)
+            Marked(
+                r,
+                self.sheet.grades_of(r.name),
+                people.get(r.name),
+                self.options.late,
+                [other for other, counts in self.not_counted.items() if counts == r.name],
+            )
             for r in records
         ]
         self.sheet.update(records)
-        write_grades(self.out, marked, self.batch.steps)
+        written = [write_grades(self.out, marked, self.batch.steps)]
         if self.roster:
             most = sum(step.points for step in self.batch.steps)
-            export_to_systems(self.roster, self.out, self.assignment, most, marked)
+            written += export_to_systems(self.roster, self.out, self.assignment, most, marked)
         pages = Pages(self.out, self.title, self.batch.steps)
         pages.write_feedback(marked)
         pages.write_marking(marked, self.sheet)
         pages.write_summary(marked, find_alike(records), self.sandbox.description)
+        self.left_over = clear_left_over(self.out, written + pages.written)
         return marked
 
-    def last_words(self, marked: list[Marked], resumed: int) -> list[str]:
+    def last_words(self, marked: list[Marked], resumed: set[str]) -> list[str]:
         """Return what to say at the end."""
         refused = [m for m in marked if m.record.refused]
         said = [f"  not graded: {m.name}: {m.record.refused}" for m in refused]
@@ -217,15 +260,18 @@ class Run:
             names = ", ".join(printable(str(path)) for path in skipped)
             said.append(f"not a notebook, skipped: {names}")
         if lost := self.sheet.grades.keys() - {in_table(m.record.name) for m in marked}:
-            said.append(f"in {self.sheet.path.name}, but no submission: {', '.join(sorted(lost))}")
+            what = "no submission that counts" if self.not_counted else "no submission"
+            said.append(f"in {self.sheet.path.name}, but {what}: {', '.join(sorted(lost))}")
         if changed := [m.name for m in marked if m.changed]:
             said.append(f"changed since it was marked by hand: {', '.join(changed)}")
         said += self._about_roster(marked)
+        said += self._about_left_over()
         said.append(
             f"Results: {self.out}/grades.csv, summary.html, marking.html and feedback/; enter what "
             f"you grade by hand in marking.html or {self.sheet.path.name} and run this again."
         )
-        before = f" ({resumed} of them in an earlier run)" if resumed else ""
+        again = len(resumed & {m.record.name for m in marked})
+        before = f" ({again} of them in an earlier run)" if again else ""
         names = "; not graded: " + ", ".join(m.name for m in refused) if refused else ""
         graded = len(marked) - len(refused)
         said.append(f"Finished. {graded} of {len(marked)} submissions graded{before}{names}.")
@@ -241,19 +287,33 @@ class Run:
                 f"the maximum grade of {self.roster.path.name} is {other}, this set has {most:g} "
                 "points: make them equal in Moodle before you upload moodle.csv"
             )
+        if unused := self.roster.unused:
+            said.append(f"columns of {self.roster.path.name} that are not used: {_listed(unused)}")
+        if lost := set(self.roster.named_files) - set(self.folder.notebooks):
+            names = _listed(sorted(lost))
+            said.append(f"named in {self.roster.path.name}, but no submission: {names}")
+        if unknown := [m.name for m in marked if m.has_no_time]:
+            said.append(f"no late days counted, because no time is known: {', '.join(unknown)}")
         if nobody := [m.name for m in marked if m.person is None]:
             said.append(f"in no row of {self.roster.path.name}: {', '.join(nobody)}")
         handed_in = {m.person.id for m in marked if m.person}
         if absent := [p.name for p in self.roster.people if p.id not in handed_in]:
             said.append(f"handed in nothing: {', '.join(map(printable, absent))}")
-        twice = [m.name for m in marked if m.person and _shares_person(m, marked)]
-        if twice:
-            said.append(f"several submissions of one student: {', '.join(twice)}")
+        for other, counts in self.not_counted.items():
+            said.append(f"not counted: {printable(other)}, because {printable(counts)} counts")
+        return said
+
+    def _about_left_over(self) -> list[str]:
+        said = []
+        if removed := self.left_over.removed:
+            said.append(f"removed, because an earlier run wrote it: {_listed(removed)}")
+        if kept := self.left_over.kept:
+            said.append(f"not written by this run, look before you send it: {_listed(kept)}")
         return said
 
 
-def _shares_person(one: Marked, marked: list[Marked]) -> bool:
-    return sum(m.person == one.person for m in marked) > 1
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(printable, names))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 
 from teaching.grader.errors import BadInputError
 
@@ -34,6 +34,13 @@ class LatePolicy:
         """Return the points that are taken off; never more than there are."""
         share = min(1.0, self.days_late(submitted) * self.percent_per_day / 100)
         return round(points * share, 2)
+
+
+def read_due(text: str, where: str) -> datetime:
+    """Return when a set is due; a day without a time means the end of that day."""
+    with contextlib.suppress(ValueError):
+        return datetime.combine(date.fromisoformat(text.strip()), time.max).astimezone()
+    return read_time(text, where)
 
 
 def read_time(text: str, where: str) -> datetime:

@@ -11,13 +11,21 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from teaching.grader.hand_grades import Sheet, version
+from teaching.grader.left_over import FEEDBACK
 from teaching.grader.plan import Kind, Step
 from teaching.grader.records import write
 from teaching.grader.results import Marked
 from teaching.grader.similarity import Alike
 from teaching.grader.submissions import in_table, page_name, printable
 from teaching.grader.tables import number
-from teaching.markup import MATHJAX_SETTINGS, copy_mathjax, markdown_to_html, new_nonce
+from teaching.markup import (
+    MATHJAX_SETTINGS,
+    copy_mathjax,
+    markdown_to_html,
+    markdown_to_page,
+    new_nonce,
+)
+from teaching.mathml import STYLE
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BINS = 10
@@ -40,6 +48,7 @@ class Pages:
         self.title = title
         self.steps = steps
         self.most = sum(step.points for step in steps)
+        self.written: list[Path] = []
         self.environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -51,17 +60,19 @@ class Pages:
         self.environment.filters["printable"] = printable
         self.environment.filters["in_table"] = in_table
         self.environment.filters["markdown"] = markdown_to_html
+        self.environment.filters["readable"] = markdown_to_page
 
     def _write(self, path: str, template: str, **content: Any) -> None:
         page = self.environment.get_template(template)
         html = page.render(title=self.title, most=self.most, **content)
         write(self.folder / path, html)
+        self.written.append(self.folder / path)
 
     def write_feedback(self, marked: list[Marked]) -> None:
         """Write a page for each student."""
         for m in marked:
-            path = f"feedback/{page_name(m.record.name)}"
-            self._write(path, "feedback.html.j2", m=m, record=m.record)
+            path = f"{FEEDBACK}/{page_name(m.record.name)}"
+            self._write(path, "feedback.html.j2", m=m, record=m.record, formulas=STYLE)
 
     def write_summary(self, marked: list[Marked], alike: list[Alike], how: str) -> None:
         """Write the page for the instructor."""

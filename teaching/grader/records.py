@@ -10,6 +10,7 @@ from pathlib import Path
 from teaching.grader.marking import Failed, Found, Refused, Reported, Result
 from teaching.grader.notebook import NO_NOTEBOOK
 from teaching.grader.plan import PLACEHOLDERS, Kind, Step
+from teaching.markup import LONGEST_TEXT
 
 
 @dataclass
@@ -94,8 +95,18 @@ def make_record(name: str, steps: list[Step], reports: list[Reported], seconds: 
             continue  # a given cell is worth a word where it failed
         parts.append(part)
     notes = found.notes if found else []
-    other_text = found.answers.other_text if found else []
+    other_text = _together(found.answers.other_text) if found else []
     return Record(name, refused, notes, parts, other_text, round(seconds, 1))
+
+
+def _together(texts: list[str]) -> list[str]:
+    """Return texts as they are, or as one, which is shown as typed, where they are too many.
+
+    A notebook can hold a thousand texts that are short enough to be read as Markdown, and take the
+    pages of the whole class a quarter of an hour.
+    """
+    is_long = sum(map(len, texts)) > LONGEST_TEXT
+    return ["\n\n".join(texts)] if is_long else texts
 
 
 def _fill_in_answer(part: Part, found: Found | None) -> None:

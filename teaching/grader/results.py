@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -23,11 +23,17 @@ class Marked:
     hand: HandGrades
     person: Person | None
     late: LatePolicy | None
+    other_files: list[str] = field(default_factory=list)  # of the same student, not counted
 
     @property
     def name(self) -> str:
         """Return the name as it is shown."""
         return printable(self.record.name)
+
+    @property
+    def student(self) -> str:
+        """Return the student's name, where the roster knows it; else the file's."""
+        return printable(self.person.name) if self.person and self.person.name else self.name
 
     def is_empty(self, part: Part) -> bool:
         """Say whether a derivation was left as it was, and nothing else could be meant for it."""
@@ -75,6 +81,11 @@ class Marked:
         return self.person.submitted if self.person else None
 
     @property
+    def has_no_time(self) -> bool:
+        """Say whether late days are to be counted, and nobody knows when this was handed in."""
+        return self.late is not None and self.submitted is None and not self.record.refused
+
+    @property
     def days_late(self) -> int:
         """Return how many days have begun since the set was due."""
         return self.late.days_late(self.submitted) if self.late else 0
@@ -111,6 +122,10 @@ class Marked:
         said = [f"{what}: {', '.join(ids)}" for what, ids in lists.items() if ids]
         if self.days_late:
             said.append(f"days late: {self.days_late}")
+        if self.other_files:
+            said.append(f"other files, not counted: {', '.join(map(printable, self.other_files))}")
+        if self.has_no_time:
+            said.append("time of submission unknown")
         return "; ".join(said + self.record.notes) or "graded"
 
 
@@ -150,6 +165,8 @@ def export_to_systems(
     return roster.export(folder, title, most, outcomes)
 
 
-def write_grades(folder: Path, marked: list[Marked], steps: list[Step]) -> None:
-    """Write grades.csv."""
-    write_table(folder / "grades.csv", grades_table(marked, steps))
+def write_grades(folder: Path, marked: list[Marked], steps: list[Step]) -> Path:
+    """Write grades.csv; return its path."""
+    path = folder / "grades.csv"
+    write_table(path, grades_table(marked, steps))
+    return path

@@ -5,8 +5,10 @@ The roster is a table in one of three forms, told by its titles:
 * Canvas: what *Grades, Export* writes (`Student, ID, SIS User ID, SIS Login ID, Section, ...`, or
   `LastName, FirstName` in the place of `Student`);
 * Moodle: an assignment's *grading worksheet* (`Identifier, Full name, Email address, ...`);
-* your own: `name`, `id`, and, if you like, `email`, `login`, `section`, `submission` (the name of
-  the file, without its ending) and `submitted` (a time).
+* your own: `name`, `id`, and, if you like, the columns in `OWN_TITLES`.
+
+Those columns count in a table of Canvas or Moodle, too, where somebody added them: a gradebook of
+Canvas does not say when anything was handed in. `Roster.unused` are the columns that nothing reads.
 
 From the first comes a table that *Grades, Import* of Canvas reads; from the second the worksheet
 with points and comments, which Moodle's *Upload grading worksheet* reads; from the third both a
@@ -15,6 +17,7 @@ Canvas table and one for Moodle's grade import (which maps columns by hand).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +36,19 @@ CANVAS_TITLES = (
 _OWN_CANVAS_TITLES = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 POINTS_POSSIBLE = "    Points Possible"  # the name in Canvas's second row, with its four spaces
 _MOODLE_SUBMITTED = "Last modified (submission)"
+# `submission` is the name of the file that counts, `submitted` the time when it was handed in.
+OWN_TITLES = ("email", "login", "section", "submission", "submitted")
+# Columns that the systems write and the grader has no use for: no word about them.
+_OF_CANVAS = re.compile(
+    r".* \([0-9]+\)|((Unposted )?(Current|Final)|Override|.* (Unposted )?(Current|Final)) "
+    r"(Score|Grade|Points|Status)|Notes|"
+)
+_OF_MOODLE = re.compile(
+    r"Status|Group|Team|Username|Department|Institution|Maximum [Gg]rade|Scale|Online text|"
+    r"Marking workflow state|(Allocated )?[Mm]arkers?|Grade can be changed|Due date|Word count|"
+    r"Last modified \((submission|grade)\)|Identifier|Full name|ID number|Email address|Grade|"
+    r"Feedback comments|"
+)
 
 
 class Form(Enum):
@@ -81,12 +97,45 @@ class Roster:
         self.path = path
         self.titles = [title.strip() for title in (table.rows or [[]])[0]]
         self.form = self._recognise()
-        rows = [dict(zip(self.titles, row, strict=False)) for row in table.rows[1:]]
+        width = len(self.titles)
+        padded = [[*row, *[""] * width][:width] for row in table.rows[1:]]  # rows may be short
+        rows = [dict(zip(self.titles, row, strict=True)) for row in padded]
         self.people = [self._person(row) for row in rows if self._is_person(row)]
         numbers = [person.id for person in self.people]
         twice = next((n for n in numbers if numbers.count(n) > 1), None)
         if twice is not None:
-            raise BadInputError(f"{path} has the student {twice!r} twice, or without a number")
+            raise BadInputError(
+                f"{path} has the student {twice!r} twice, or without a number: one row for each "
+                "student, whose column `submission` names the file that counts"
+            )
+        files = self.named_files
+        shared = next((file for file in files if files.count(file) > 1), None)
+        if shared is not None:
+            raise BadInputError(f"{path} gives the submission {shared!r} to two students")
+
+    @property
+    def has_times(self) -> bool:
+        """Say whether there is a column of the times when submissions were handed in."""
+        return bool({"submitted", _MOODLE_SUBMITTED.lower()} & set(map(str.lower, self.titles)))
+
+    @property
+    def unused(self) -> list[str]:
+        """Return the columns that nothing reads, but those that the system itself adds."""
+        known = {Form.CANVAS: CANVAS_TITLES, Form.MOODLE: (), Form.OWN: ("name", "id")}[self.form]
+        patterns = {Form.CANVAS: _OF_CANVAS, Form.MOODLE: _OF_MOODLE}
+        of_system = patterns.get(self.form, re.compile(""))
+        return [
+            title
+            for title in self.titles
+            if title not in known
+            and title.lower() not in OWN_TITLES
+            and not of_system.fullmatch(title)
+        ]
+
+    @property
+    def named_files(self) -> list[str]:
+        """Return the submissions that the roster names."""
+        return [person.submission for person in self.people if person.submission]
 
     def _recognise(self) -> Form:
         if "ID" in self.titles and {"Student", "LastName"} & set(self.titles):
@@ -108,29 +157,27 @@ class Roster:
         return self.form is not Form.CANVAS or bool(row.get("ID", "").strip())
 
     def _person(self, row: dict[str, str]) -> Person:
+        cells = {title.lower(): value.strip() for title, value in row.items()}
+        submitted = cells.get("submitted", "")
+        name, number = cells.get("name", ""), cells.get("id", "")
+        email, login = cells.get("email", ""), cells.get("login", "")
         if self.form is Form.CANVAS:
-            login, section = row.get("SIS Login ID", ""), row.get("Section", "")
             first_and_last = f"{row.get('FirstName', '')} {row.get('LastName', '')}".strip()
             name = row.get("Student", "") or first_and_last
-            return Person(name, row["ID"].strip(), login=login, section=section, row=row)
-        if self.form is Form.MOODLE:
-            submitted = row.get(_MOODLE_SUBMITTED, "")
-            return Person(
-                name=row.get("Full name", ""),
-                id=row["Identifier"].strip(),
-                email=row.get("Email address", ""),
-                submitted=self._time(submitted) if any(map(str.isdigit, submitted)) else None,
-                row=row,
-            )
-        submitted = row.get("submitted", "")
+            login = row.get("SIS Login ID", "") or login
+        elif self.form is Form.MOODLE:
+            name, number = row.get("Full name", ""), row["Identifier"].strip()
+            email = row.get("Email address", "") or email
+            written = row.get(_MOODLE_SUBMITTED, "")  # "-" where nothing was handed in
+            submitted = submitted or (written if any(map(str.isdigit, written)) else "")
         return Person(
-            name=row["name"],
-            id=row["id"].strip(),
-            email=row.get("email", ""),
-            login=row.get("login", ""),
-            section=row.get("section", ""),
-            submission=row.get("submission", "").strip(),
-            submitted=self._time(submitted) if submitted.strip() else None,
+            name=name,
+            id=number,
+            email=email,
+            login=login,
+            section=cells.get("section", ""),
+            submission=cells.get("submission", "").removesuffix(".ipynb"),
+            submitted=self._time(submitted) if submitted else None,
             row=row,
         )
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from teaching.grader.errors import BadInputError
 
-_NOBODYS = (".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".Trash")
+# What programs leave behind.
+NOBODYS = (".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".Trash")
 _LONGEST_FILE_NAME = 200  # bytes; a feedback page must be a file, too
+_LONGEST_PATH = 1000  # bytes; the folder of results may lie deeper than that of the submissions
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ def _files(folder: Path) -> list[Path]:
     """Return all files, and folders with a notebook's name, but what programs leave behind."""
     found = []
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in _NOBODYS]
+        folders[:] = [name for name in folders if name not in NOBODYS]
         odd = [name for name in folders if name.lower().endswith(".ipynb")]
-        found += [Path(place, name) for name in [*names, *odd] if name not in _NOBODYS]
+        found += [Path(place, name) for name in [*names, *odd] if name not in NOBODYS]
     return sorted(found)
 
 
@@ -76,13 +78,21 @@ def in_table(name: str) -> str:
 
 
 def page_name(name: str) -> str:
-    """Return the path of a submission's feedback page, in the folder of all pages."""
-    parts = [_short(part) for part in Path(name).parts]
-    return "/".join(parts) + ".html"
+    """Return the path of a submission's feedback page, in the folder of all pages.
+
+    A path that is too long for the system, or a folder that is called like a page, is shortened to
+    its beginning and a hash: so `a.html/b` stands beside the page of `a`.
+    """
+    if len(os.fsencode(name)) > _LONGEST_PATH:
+        return _shortened(name.replace("/", "_")) + ".html"
+    *folders, last = Path(name).parts
+    folders = [_shortened(f) if f.lower().endswith(".html") else _short(f) for f in folders]
+    return "/".join([*folders, _short(last)]) + ".html"
 
 
 def _short(part: str) -> str:
-    data = os.fsencode(part)
-    if len(data) <= _LONGEST_FILE_NAME:
-        return part
-    return f"{part[:40]}-{hashlib.sha256(data).hexdigest()[:12]}"
+    return part if len(os.fsencode(part)) <= _LONGEST_FILE_NAME else _shortened(part)
+
+
+def _shortened(part: str) -> str:
+    return f"{part[:40]}-{hashlib.sha256(os.fsencode(part)).hexdigest()[:12]}"

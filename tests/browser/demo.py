@@ -70,6 +70,7 @@ def heat_figure() -> live.Frames:
                 values=cosines,
                 rows=[f"WWWWWWWW {ordered[0]}", *ordered[1:]],  # wide letters
                 columns=ordered,
+                label="cosine",
                 limit=1.0,
                 square=True,
                 ratio=1.1,

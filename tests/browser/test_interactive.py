@@ -168,7 +168,8 @@ def test_reduced_motion_shows_the_new_state_at_once(show):
         after[motion] = shown.page.evaluate(
             """() => {
               const input = document.querySelector('#ridge input[type=range]');
-              const drawn = () => document.querySelector('#ridge g.item line').getAttribute('y2');
+              const vector = document.querySelector('#ridge g.item path.vector');
+              const drawn = () => vector.getAttribute('d');
               const before = drawn();
               input.value = input.max;
               input.dispatchEvent(new Event('input'));

@@ -15,6 +15,7 @@ import ntp_lite as ntp
 from ntp_lite import interactive as live
 from ntp_lite import style
 
+MINUS = "\N{MINUS SIGN}"
 ALT = "Two curves over a common axis."
 RNG = np.random.default_rng(0)
 
@@ -327,6 +328,34 @@ def test_groups_with_names_have_a_legend():
     assert [re.sub("<.*?>", "", entry) for entry in entries] == ["fruit", "tools"]
     assert ["var(--ntp-word)" in entry for entry in entries] == [True, False]
     assert "ntp-legend" not in frames(grouped()).html(library=False)
+
+
+def scales(*panels) -> list[str]:
+    """The scales of a figure as they are read."""
+    page = frames(*panels).html(library=False)
+    found = re.findall(r'<p class="ntp-scale">(.*?)</p>', page)
+    return [" ".join(re.sub("<.*?>", " ", scale).split()) for scale in found]
+
+
+def test_a_heat_map_says_which_colour_is_which_number():
+    """Mutations seen to fail: no scale in the page; no word of what lies beyond the limit."""
+    both = live.HeatMap(values=[[1], [-2]], label="logit", **MATRIX)
+    assert scales(both) == [f"{MINUS}2 0 2 logit"]
+    shares = live.HeatMap(values=[[0], [0.5]], label="share", **MATRIX)
+    assert scales(shares) == ["0 0.5 share"]
+    clipped = live.HeatMap(values=[[1], [-3]], label="logit", limit=2, **MATRIX)
+    assert scales(clipped) == [f"≤ {MINUS}2 0 2 logit"]
+
+
+def test_heat_maps_side_by_side_share_their_scale_or_say_so():
+    """Mutation seen to fail: each heat map keeps the bound of its own values."""
+    small = live.HeatMap(values=[[1], [-1]], label="logit", **MATRIX)
+    large = live.HeatMap(values=[[4], [0]], label="logit", **MATRIX)
+    assert scales(large, small) == ["0 4 logit", f"{MINUS}4 0 4 logit"]
+    data = json.loads(re.search(r"json\">(.*?)</script>", frames(large, small).html(False))[1])
+    assert [panel["limit"] for panel in data["panels"]] == [4, 4]
+    other = live.HeatMap(values=[[4], [0]], label="logit", limit=8, **MATRIX)
+    assert scales(small, other) == [f"{MINUS}1 0 1 logit (own scale)", "0 8 logit (own scale)"]
 
 
 def test_pairs_whose_lengths_stand_still():

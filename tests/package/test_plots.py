@@ -53,6 +53,37 @@ def test_heat_map_of_zeros(ax):
     assert ax.collections[0].norm.vmax > 0
 
 
+def test_the_scale_of_a_heat_map_names_its_extremes_zero_and_unit(ax):
+    """Mutation seen to fail: the colour bar keeps matplotlib's own ticks."""
+    plots.heat_map(ax, MATRIX, limit=5, label="logit")
+    bar = ax.figure.axes[1]
+    assert bar.get_ylabel() == "logit"
+    assert list(bar.get_yticks()) == [-5, 0, 5]
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["\u22125", "0", "5"]
+
+
+def test_one_scale_for_two_pictures_says_where_it_is_exceeded():
+    """Mutation seen to fail: `extend` is always "neither"."""
+    figure, axes = plt.subplots(1, 2)
+    for side in axes:
+        image = side.imshow([[0.0, 3.0]], vmin=0, vmax=2)
+    bar = plots.color_scale(image, axes, "share", below=True)
+    assert len(figure.axes) == 3
+    assert bar.get_xlabel() == "share" and list(bar.get_xticks()) == [0, 2]
+    assert bar._colorbar.extend == "max"
+    plt.close(figure)
+
+
+def test_an_arrow_ends_at_its_tip_and_counts_for_the_limits(ax):
+    """Mutation seen to fail: without `update_datalim` the tip lies outside the picture."""
+    assert plots.arrow(ax, (3, 4), tail=(1, -2)) is ax
+    ax.autoscale_view()
+    assert ax.get_xlim()[1] >= 3 and ax.get_ylim()[0] <= -2
+    (drawn,) = ax.texts
+    assert tuple(drawn.xy) == (3, 4) and drawn.get_position() == (1, -2)
+    assert "-|>" in str(drawn.arrowprops["arrowstyle"])
+
+
 def test_heat_map_does_not_change_its_input(ax):
     before = MATRIX.copy()
     plots.heat_map(ax, MATRIX)

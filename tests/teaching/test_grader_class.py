@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from teaching.grader.attempts import not_counted
+from teaching.grader.command_line import parse, read_roster
 from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.helpers import find_helpers
-from teaching.grader.late import LatePolicy, read_time
+from teaching.grader.late import LatePolicy, read_due, read_time
+from teaching.grader.marking import Marking, Refused
 from teaching.grader.plan import Answers, Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.grader.results import Marked, export_to_systems, grades_table
 from teaching.grader.roster import Roster
 from teaching.grader.similarity import find_alike
+from teaching.grader.student import Limits
 
 # The first lines of the tables that the two systems write, as their documentation shows them.
 CANVAS = """\
@@ -194,6 +199,8 @@ def test_a_name_that_tells_nobody_or_two_is_left_alone(tmp_path):
         ("a,b\n1,2\n", "is no roster: it needs the columns name and id"),
         ("name,id\nA,1\nB,1\n", "has the student '1' twice"),
         ("name,id,submitted\nA,1,soon\n", "'soon' is no time"),
+        ("name,id,submission\nA,1,x\nB,2,x.ipynb\n", "gives the submission 'x' to two students"),
+        ("id;name\n5\n5\n", "'5' twice"),  # short rows
         ("", "is no roster"),
     ],
 )
@@ -224,6 +231,103 @@ def test_each_day_that_has_begun_costs_its_share(tmp_path):
     late = marked("a", person, policy)
     assert late.total == 72 and late.status == "days late: 1"
     assert grades_table([late], STEPS).rows[1][-2:] == ["-8", "72"]
+
+
+# --- Rosters of which somebody wants late days ---
+
+CANVAS_WITH_OWN = """\
+Student,ID,SIS User ID,SIS Login ID,Section,Submission,ps1 (4712),Notes,Final Score,Submitted,tutor
+Points Possible,,,,,,100,,(read only),,
+"Lovelace, Ada",101,S1,ada,A,solution.ipynb,,,90,2027-03-02 10:15,Eve
+"Noether, Emmy",102,S2,emmy,A,,,,80,,Eve
+"""
+DUE = read_time("2027-03-01 23:59", "")
+
+
+def test_own_columns_count_in_the_table_of_a_system(tmp_path):
+    """Seen to fail: they were ignored, and late days with them."""
+    class_list = roster(tmp_path, CANVAS_WITH_OWN)
+    found = class_list.assign(["solution", "emmy"])
+    assert found["solution"].name == "Lovelace, Ada" and found["solution"].section == "A"
+    late = marked("solution", found["solution"], LatePolicy(DUE, 10))
+    assert late.days_late == 1 and late.total == 72
+    assert class_list.unused == ["tutor"]
+    moodle = MOODLE.replace("Identifier,", "login,tutor,Identifier,").replace("10:15 AM", "8:00 AM")
+    moodle = moodle.replace('"Participant 700', 'a,b,"Participant 700').replace(
+        "\na,b", "\nada,Eve"
+    )
+    assert roster(tmp_path, moodle).people[0].login == "ada"
+    assert roster(tmp_path, moodle).unused == ["tutor"]
+    assert roster(tmp_path, OWN.replace("email", "e-mail")).unused == ["e-mail"]
+
+
+@pytest.mark.parametrize("text", [CANVAS, LAST_AND_FIRST, MOODLE, NEWER_MOODLE, OWN])
+def test_no_column_of_a_system_is_called_unused(tmp_path, text):
+    assert roster(tmp_path, text).unused == []
+
+
+@pytest.mark.parametrize(
+    "text, advice",
+    [(CANVAS, "leave DUE out and let Canvas count them"), ("name,id\nA,1\n", "`submitted`")],
+)
+def test_late_days_without_any_time_are_refused_before_anything_is_done(tmp_path, text, advice):
+    """Seen to fail: DUE was accepted, and nobody was late."""
+    path = tmp_path / "roster.csv"
+    path.write_text(text)
+    with pytest.raises(BadInputError, match="does not say when anything was handed in") as error:
+        read_roster(path, LatePolicy(DUE, 10))
+    assert advice in str(error.value) and "\n" not in str(error.value)
+    assert read_roster(path, None) and read_roster(None, None) is None
+
+
+def test_a_submission_without_a_time_is_named(tmp_path):
+    people = roster(tmp_path, OWN).assign(["solution one", "43"])
+    on_time = marked("solution one", people["solution one"], LatePolicy(DUE, 10))
+    unknown = marked("43", people["43"], LatePolicy(DUE, 10))
+    assert on_time.status == "days late: 1" and unknown.status == "time of submission unknown"
+    assert marked("43", people["43"]).status == "graded"
+
+
+def test_a_day_without_a_time_is_due_at_its_end():
+    due = read_due("2027-03-01", "--due")
+    assert (due.hour, due.minute) == (23, 59) and read_due("2027-03-01 12:00", "").hour == 12
+
+
+def test_late_per_cent_without_a_due_date_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse(["folder", "--late-percent", "5"])
+    assert "--late-percent needs --due" in capsys.readouterr().err
+
+
+# --- Several files of one student ---
+
+
+def counting(place: Path, text: str, files: dict[str, str]) -> dict[str, str]:
+    """Which file does not count, and which one counts in its place, by their reasons of refusal."""
+    records = [Record(name, refused, [], [], [], 1.0) for name, refused in files.items()]
+    return not_counted(records, roster(place, text).assign(list(files)))
+
+
+def test_of_several_files_of_a_student_the_last_by_name_counts(tmp_path):
+    later = {"ada_101_5_ps1-10": "", "ada_101_5_ps1-2": "", "ada_101_5_ps1": "", "emmy": ""}
+    assert counting(tmp_path, CANVAS, later) == {
+        "ada_101_5_ps1-2": "ada_101_5_ps1-10",
+        "ada_101_5_ps1": "ada_101_5_ps1-10",
+    }
+    broken = {"x/43/ps1": "", "x/43/ps2": "a notebook of ps2, not ps1", "nobody": "", "no": ""}
+    assert counting(tmp_path, OWN, broken) == {"x/43/ps2": "x/43/ps1"}
+    assert counting(tmp_path, OWN, {"43/a": "unreadable", "43/b": "unreadable"}) == {"43/a": "43/b"}
+    assert len(counting(tmp_path, OWN, {"43_²": "", "43_2": "", "43_" + "9" * 200: ""})) == 2
+
+
+def test_the_file_that_the_roster_names_counts(tmp_path):
+    files = {"solution one": "", "0042_ps1": "", "0042_ps2": "broken"}
+    assert set(counting(tmp_path, OWN, files).values()) == {"solution one"}
+
+
+def test_other_files_are_named_in_the_status():
+    one = Marked(marked("a").record, HandGrades({"q2-proof": 1}), None, None, ["b", "c\t"])
+    assert one.status == "other files, not counted: b, c\\t"
 
 
 def test_times_have_zones():
@@ -284,6 +388,21 @@ def test_code_that_no_parser_reads_stops_nothing(source):
     step = Step("code", Kind.ANSWER, "", "total = 1", 0)
     answers = Answers({"code": [source]}, {}, [], [])
     assert find_helpers([step], answers, str) == {"code": []}
+
+
+def test_code_that_ipython_reads_for_hours_is_refused_in_time():
+    """Seen to fail: no limit on this time but that of the batch, after which nothing was known."""
+    reported = []
+    steps = [Step("code", Kind.ANSWER, "", "total = 1", 0)]
+    answers = Answers({"code": ["%time x = 1\n" * 4000]}, {}, [], [])
+    student = SimpleNamespace(limits=Limits(1, 1, 1))
+    Marking(reported.append, steps, student).mark(answers, [])
+    assert reported == [Refused("its code takes longer than 1 s to read")]
+
+    def too_many(source: str) -> str:  # as IPython says it
+        raise RuntimeError("Input transformation still changing after 500 iterations. Aborting.")
+
+    assert find_helpers(steps, answers, too_many) == {"code": []}
 
 
 def test_what_many_gave_and_what_is_short_is_no_hint():

@@ -118,7 +118,7 @@ def test_text_in_cells_of_their_own_is_shown_and_missing_cells_are_named(tmp_pat
     pages = {name: (out / "feedback" / f"{name}.html").read_text() for name in names}
     other = {name: page.partition("<h2>Other text in this notebook</h2>")[2] for name, page in
              pages.items()}  # fmt: skip
-    assert "Retyped: **$a &lt; b$**" in other["moved"] and "Retyped" in other["beside"]
+    assert "Retyped: <strong><span" in other["moved"] and "Retyped" in other["beside"]
     assert "KEEP-SOLUTION-SECRET" in other["beside"]
     assert "Typed in a code cell" in other["changed"] and not other["blank"] + other["ours"]
     assert "Left unanswered" not in pages["moved"] and "not found" in pages["moved"]
@@ -127,7 +127,7 @@ def test_text_in_cells_of_their_own_is_shown_and_missing_cells_are_named(tmp_pat
         assert "Each test gives all of its points or none." in page
         assert "<h2>Question 1. Mean squares</h2>" in page and "<small>q1-test</small>" in page
     assert ">left unanswered" in pages["blank"].replace("\n", "")
-    assert '<pre class="text">My own' in pages["ours"]
+    assert '<div class="proof"><p>My own' in pages["ours"]
 
 
 def test_the_last_words_name_what_was_skipped_and_what_not_graded(tmp_path, monkeypatch):

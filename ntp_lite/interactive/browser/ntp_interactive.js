@@ -98,7 +98,9 @@
       const theta = Math.min(1, ridge / Math.max(distance(P, guess), 1e-300));
       const inDisc = P.map((p, i) => p + theta * (guess[i] - p));
       const dual = Math.max(0, entropy(inDisc) - floor); // P itself is dual feasible: the floor
-      return { primal, dual, gap: primal - dual, inDisc, Q: mostUndecided(P, ridge) };
+      const Q = mostUndecided(P, ridge);
+      const least = entropy(Q) - floor; // the minimum: by strong duality the largest entropy
+      return { primal, dual, gap: primal - dual, least, inDisc, Q };
     },
   };
 
@@ -109,12 +111,8 @@
     const middle = [1 / 3, 1 / 3, 1 / 3];
     if (distance(P, middle) <= radius) return middle;
     const at = (angle) => {
-      const [c, s] = [radius * Math.cos(angle), radius * Math.sin(angle)];
-      return [
-        P[0] + c * Math.SQRT1_2 + s / Math.sqrt(6),
-        P[1] - c * Math.SQRT1_2 + s / Math.sqrt(6),
-        P[2] - (2 * s) / Math.sqrt(6),
-      ];
+      const way = wayOf(angle);
+      return P.map((p, i) => p + radius * way[i]);
     };
     const value = (angle) => {
       const Q = at(angle);
@@ -189,6 +187,10 @@
     context: "var(--ntp-context)",
     support: "var(--ntp-support)",
     off: "var(--ntp-off)",
+    ink: "currentColor",
+    "series-4": "var(--ntp-series-4)",
+    "series-5": "var(--ntp-series-5)",
+    "series-6": "var(--ntp-series-6)",
   };
   const SERIES = ["word", "context", "support", "series-4", "series-5", "series-6"];
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4"];
@@ -197,6 +199,7 @@
   const shapeOf = (role) => (role === "context" ? "square" : "circle");
 
   function markPath(shape, radius) {
+    if (shape === "diamond") return `M0,${-radius}L${radius},0L0,${radius}L${-radius},0Z`;
     if (shape === "square") {
       const side = radius * 0.9;
       return `M${-side},${-side}h${2 * side}v${2 * side}h${-2 * side}Z`;
@@ -277,7 +280,7 @@
       const atTheEnd = x(tick) > box.right - 4; // in the middle under its tick it would be cut off
       layer.append("text").attr("class", "quiet").attr("y", box.bottom + 15)
         .attr("x", atTheEnd ? box.right + 6 : x(tick))
-        .attr("text-anchor", atTheEnd ? "end" : "middle").text(tickText(spec.logx)(tick));
+        .attr("text-anchor", atTheEnd ? "end" : "middle").text(spec.xText ? spec.xText(tick) : tickText(spec.logx)(tick));
     });
     if (spec.xlabel) {
       layer.append("text").attr("class", "quiet").attr("x", (box.left + box.right) / 2)
@@ -311,6 +314,36 @@
     });
   }
 
+  // Names of arrows beyond their tips, turned aside where one would cover another name or an arrow.
+  function labelsOfArrows([fromX, fromY], marks, width, height) {
+    const TURNS = [0, 0.6, -0.6, 1.2, -1.2, 1.9, -1.9, 2.6, -2.6];
+    const around = (x, y, size) => ({ left: x - size, right: x + size, top: y - size, bottom: y + size });
+    const taken = marks.flatMap(({ x, y }) => [
+      around(x, y, 6), // a tip, and its shaft as a row of small boxes
+      ...[0.3, 0.45, 0.6, 0.75, 0.88].map((part) =>
+        around(fromX + part * (x - fromX), fromY + part * (y - fromY), 2.5)),
+    ]);
+    const shared = (a, b) =>
+      Math.max(0, Math.min(a.right, b.right) - Math.max(a.left, b.left))
+      * Math.max(0, Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
+    const outside = (box) => Math.max(0, -box.left, box.right - width, -box.top, box.bottom - height);
+    return marks.map(({ x, y, key }) => {
+      const wide = 6.8 * key.length;
+      const start = Math.atan2(y - fromY, x - fromX);
+      let best = null;
+      TURNS.forEach((turn, rank) => {
+        const [c, s] = [Math.cos(start + turn), Math.sin(start + turn)];
+        const [at, base] = [x + 10 * c, y + 12 * s + 4];
+        const left = at - wide * (0.5 - 0.5 * clamp(2 * c, -1, 1));
+        const box = { left, right: left + wide, top: base - 11, bottom: base + 3 };
+        const cost = sum(taken.map((other) => shared(box, other))) + 60 * outside(box) + 4 * rank;
+        if (!best || cost < best.cost) best = { cost, box, x: left, y: base, anchor: "start" };
+      });
+      taken.push(best.box);
+      return best;
+    });
+  }
+
   // --- Panels. Each returns update(position, focus), pick(x, y) and table(position) ---------------
 
   function nearest(marks, x, y) {
@@ -320,6 +353,20 @@
       if (away < best) [best, found] = [away, mark];
     });
     return found;
+  }
+
+  // The outline of a vector: a shaft and, with its tip at the exact end, a head. Short vectors are
+  // all head, and one without a length is a dot.
+  function arrowPath(x0, y0, x1, y1, width) {
+    const length = Math.hypot(x1 - x0, y1 - y0);
+    if (length < 1) return `M${x0 - 2.5},${y0}a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0`;
+    const [ux, uy] = [(x1 - x0) / length, (y1 - y0) / length];
+    const head = Math.min(length, 7 + 2 * width);
+    const neck = length - head;
+    const at = (along, across) => `${x0 + ux * along - uy * across},${y0 + uy * along + ux * across}`;
+    const [shaft, wing] = [Math.min(width / 2, 0.42 * head), 0.42 * head];
+    return `M${at(0, shaft)}L${at(neck, shaft)}L${at(neck, wing)}L${at(length, 0)}`
+      + `L${at(neck, -wing)}L${at(neck, -shaft)}L${at(0, -shaft)}Z`;
   }
 
   // Words and contexts as points or arrows in a plane.
@@ -346,10 +393,22 @@
     const edges = svg.selectAll("path.edge").data(data.edges).join("path").attr("class", "edge hairline");
     const items = svg.selectAll("g.item").data(data.names).join("g").attr("class", "item");
     const colour = (_, k) => colourOf(data.roles[k], data.groups[k]);
-    items.append("line").attr("stroke", colour).attr("stroke-width", data.arrows ? 2 : 0);
-    items.append("path").attr("d", (_, k) => markPath(shapeOf(data.roles[k]), 5)).attr("fill", colour);
-    items.append("text").attr("class", "halo").text((d) => (data.labels ? d : ""));
+    items.append("path").attr("class", "mark").attr("fill", colour)
+      .attr("d", (_, k) => (data.arrows ? "" : markPath(shapeOf(data.roles[k]), 5)));
+    // A word's arrow is wider and lies below, so that it can be seen under a context's.
+    const arrowWidth = (k) => (data.roles[k] === "word" ? 3.5 : 2);
+    if (data.arrows) items.filter((_, k) => data.roles[k] !== "word").raise();
+    items.append("text").attr("class", "halo").text((d) => (data.labels ? d : ""))
+      .style("fill", (name, k) => (data.arrows ? colour(name, k) : null));
     let marks = [];
+    const drawArrows = () => {
+      items.select("path").attr("d", (_, k) =>
+        arrowPath(origin[0], origin[1], marks[k].x, marks[k].y, arrowWidth(k)));
+      if (!data.labels) return;
+      const places = labelsOfArrows(origin, marks, width, height);
+      items.select("text").attr("x", (_, k) => places[k].x).attr("y", (_, k) => places[k].y)
+        .attr("text-anchor", (_, k) => places[k].anchor);
+    };
     return {
       update(position, focus) {
         const now = blend(data.frames, sizes, position);
@@ -357,8 +416,14 @@
           x: x(now[2 * k]), y: y(now[2 * k + 1]), key: name,
           text: () => `${name}${data.details[k] ? `\n${data.details[k]}` : ""}`,
         }));
+        items.classed("dimmed", (name) => focus && focus !== name);
+        edges.attr("d", ([a, b]) => `M${marks[a].x},${marks[a].y}L${marks[b].x},${marks[b].y}`);
+        if (data.arrows) {
+          drawArrows();
+          return;
+        }
         const labels = marks.map((mark, k) => {
-          const leftward = data.arrows ? mark.x < origin[0] - 1 : mark.x > width - 90;
+          const leftward = mark.x > width - 90;
           const wide = 7 * data.names[k].length;
           return {
             text: data.labels, leftward, width: wide, y: mark.y + 4,
@@ -366,10 +431,6 @@
           };
         });
         spread(labels, height);
-        edges.attr("d", ([a, b]) => `M${marks[a].x},${marks[a].y}L${marks[b].x},${marks[b].y}`);
-        items.classed("dimmed", (name) => focus && focus !== name);
-        items.select("line").attr("x1", origin[0]).attr("y1", origin[1])
-          .attr("x2", (_, k) => marks[k].x).attr("y2", (_, k) => marks[k].y);
         items.select("path").attr("transform", (_, k) => `translate(${marks[k].x},${marks[k].y})`);
         items.select("text").attr("x", (_, k) => marks[k].x + (labels[k].leftward ? -9 : 9))
           .attr("y", (_, k) => labels[k].y)
@@ -411,10 +472,8 @@
     ];
     cells.append("path").attr("class", "fan").attr("fill", "var(--ntp-tint)").attr("stroke", "none");
     ["left", "right"].forEach((side, which) => {
-      const colour = (_, k) => (data.control[k] ? "var(--ntp-off)" : "var(--ntp-context)");
-      cells.append("line").attr("class", side).attr("stroke", colour).attr("stroke-width", 2.5)
-        .attr("stroke-linecap", "round");
-      cells.append("path").attr("class", `tip ${side}`).attr("d", markPath("square", 5)).attr("fill", colour);
+      const colour = (_, k) => colourOf(data.roles[k]);
+      cells.append("path").attr("class", `vector ${side}`).attr("fill", colour);
     });
     cells.append("text").attr("class", "name").attr("text-anchor", "middle").text((names) => names.join(" | "));
     cells.append("text").attr("class", "cosine").attr("text-anchor", "middle").attr("font-weight", 650);
@@ -443,8 +502,7 @@
           cell.select(".fan").attr("d", `M${x},${y}L${ends[0]}L${ends[1]}Z`);
           ["left", "right"].forEach((side, which) => {
             const [ex, ey] = ends[which];
-            cell.select(`line.${side}`).attr("x1", x).attr("y1", y).attr("x2", ex).attr("y2", ey);
-            cell.select(`path.${side}`).attr("transform", `translate(${ex},${ey})`);
+            cell.select(`path.${side}`).attr("d", arrowPath(x, y, ex, ey, 2.5));
             marks.push({
               x: ex, y: ey, key: names[which],
               text: () => `${names[which]}: length ${show(now[3 * k + which])}\ncosine with ${names[1 - which]}: ${said(now, k)}`,
@@ -472,9 +530,13 @@
     const positive = (frame) => frame.filter((value) => !data.logy || value > 0);
     const ys = data.ylim || extent(all.flatMap((s) => s.frames.map(positive)), false);
     const margin = data.logy || data.ylim ? 0 : 0.04 * (ys[1] - ys[0]);
+    const named = data.xnames.length > 0;
     const { x, y } = axes(svg, box, {
       ...data, x: [data.x[0], data.x[data.x.length - 1]], y: [ys[0] - margin, ys[1] + margin],
+      xTicks: named ? data.x : null,
+      xText: named ? (tick) => data.xnames[data.x.indexOf(tick)] : null,
     });
+    const placeOf = (k) => (named ? data.xnames[k] : show(data.x[k]));
     const drawn = line()
       .defined(([, value]) => value !== null && (!data.logy || value > 0))
       .x(([at]) => x(at)).y(([, value]) => y(value));
@@ -498,7 +560,7 @@
         .filter(({ value }) => value !== null && (!data.logy || value > 0))
         .map(({ value, k, name }) => ({
           x: x(data.x[k]), y: y(value), key: name,
-          text: () => `${name || data.ylabel || data.title}: ${show(value)}\n${data.xlabel} ${show(data.x[k])}`,
+          text: () => `${name || data.ylabel || data.title}: ${show(value)}\n${data.xlabel} ${placeOf(k)}`,
         }));
     }
     function walk(now, place) {
@@ -513,6 +575,7 @@
     const between = (values, place, log) => {
       const low = Math.min(Math.floor(place), values.length - 1);
       const [a, b] = [values[low], values[Math.min(low + 1, values.length - 1)]];
+      if (b === null) return a; // a curve that is drawn up to here
       if (log && a > 0 && b > 0) return a * (b / a) ** (place - low);
       return a + (b - a) * (place - low);
     };
@@ -528,7 +591,7 @@
         const now = data.series.map((s) => blend(s.frames, sizes, position));
         return {
           head: [data.xlabel, ...data.series.map((s) => s.name || data.ylabel || data.title)],
-          rows: data.x.map((at, k) => [show(at), ...now.map((values) => show(values[k]))]),
+          rows: data.x.map((_, k) => [placeOf(k), ...now.map((values) => show(values[k]))]),
         };
       },
     };
@@ -1019,9 +1082,9 @@
 
   // Predictions of three words as points of a triangle, word 0 bottom left, 1 bottom right, 2 on top.
   function triangle(width, height) {
-    const side = Math.min(width - 110, (height - 52) / (Math.sqrt(3) / 2));
+    const side = Math.min(width - 28, (height - 60) / (Math.sqrt(3) / 2));
     const tall = (side * Math.sqrt(3)) / 2;
-    const [left, base] = [(width - side) / 2, (height + tall) / 2 + 2];
+    const [left, base] = [(width - side) / 2, (height + tall) / 2 - 2];
     const corners = [[left, base], [left + side, base], [left + side / 2, base - tall]];
     return {
       corners, side,
@@ -1042,8 +1105,8 @@
     const corners = svg.selectAll("g.corner").data(place.corners).join("g").attr("class", "corner")
       .attr("transform", (at) => `translate(${at})`);
     corners.append("path").attr("d", markPath("circle", 5)).attr("fill", "var(--ntp-word)");
-    corners.append("text").attr("text-anchor", (_, k) => ["end", "start", "middle"][k])
-      .attr("x", (_, k) => [-10, 10, 0][k]).attr("y", (_, k) => [5, 5, -11][k]).text((_, k) => names[k]);
+    corners.append("text").attr("text-anchor", (_, k) => ["start", "end", "middle"][k])
+      .attr("x", (_, k) => [-6, 6, 0][k]).attr("y", (_, k) => [20, 20, -11][k]).text((_, k) => names[k]);
   }
 
   function grip(svg, name, shape, colour, moved) {
@@ -1055,6 +1118,117 @@
     return handle;
   }
 
+  // A handle that the arrow keys move, too: by eight pixels, or with shift by two.
+  function keyed(handle, label, moved) {
+    const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    handle.attr("tabindex", 0).attr("role", "button").attr("aria-label", label).on("keydown", (event) => {
+      const step = STEPS[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const { x, y } = handle.datum();
+      const size = event.shiftKey ? 2 : 8;
+      moved(x + size * step[0], y + size * step[1]);
+    });
+  }
+
+  // A step of length one among the predictions of three words, in the direction of an angle, and how
+  // far it is from P to the edge of the triangle that way.
+  function wayOf(angle) {
+    const [c, s] = [Math.cos(angle), Math.sin(angle)];
+    return [c * Math.SQRT1_2 + s / Math.sqrt(6), -c * Math.SQRT1_2 + s / Math.sqrt(6), (-2 * s) / Math.sqrt(6)];
+  }
+  const toTheEdge = (P, way) => Math.min(...way.map((w, i) => (w < 0 ? P[i] / -w : Infinity)));
+
+  // The part of the disc around P that lies in the triangle, as a polygon.
+  function discInTriangle({ P, ridge }) {
+    return Array.from({ length: 720 }, (_, k) => {
+      const way = wayOf((2 * Math.PI * k) / 720);
+      const length = Math.min(ridge, toTheEdge(P, way));
+      return P.map((p, i) => p + length * way[i]);
+    });
+  }
+
+  // Lines of equal entropy in the triangle. Entropy is concave and largest in the middle, so each ray
+  // from there meets a line once, or leaves the triangle before.
+  function drawLevels(svg, place) {
+    const RAYS = 180;
+    const middle = [1 / 3, 1 / 3, 1 / 3];
+    const levels = [1.05, 0.95, 0.8, 0.6, 0.4, 0.2];
+    const point = (angle, level) => {
+      const way = wayOf(angle);
+      const edge = toTheEdge(middle, way);
+      const at = (length) => middle.map((p, i) => Math.max(0, p + length * way[i]));
+      if (entropy(at(edge)) > level) return null;
+      let [low, high] = [0, edge];
+      for (let i = 0; i < 40; i += 1) {
+        const half = (low + high) / 2;
+        if (entropy(at(half)) > level) low = half;
+        else high = half;
+      }
+      return place.at(at(low));
+    };
+    levels.forEach((level) => {
+      const found = Array.from({ length: RAYS + 1 }, (_, i) => point((2 * Math.PI * i) / RAYS, level));
+      svg.append("path").attr("class", "entropy").attr("fill", "none").attr("stroke", "var(--ntp-off)")
+        .attr("stroke-width", 1).attr("stroke-opacity", 0.75)
+        .attr("d", found.map((at, i) => (at ? `${i && found[i - 1] ? "L" : "M"}${at}` : "")).join(""));
+    });
+    // Their values on the way from the middle to the word on top.
+    [1.05, 0.8, 0.6, 0.4].forEach((level) => {
+      const [x, y] = point(-Math.PI / 2, level);
+      svg.append("text").attr("class", "quiet halo").attr("x", x).attr("y", y).attr("dy", "0.34em")
+        .attr("text-anchor", "middle").attr("aria-hidden", "true").text(level);
+    });
+  }
+
+  // The optima of all ridges, from the middle to P: computed anew only when P moves.
+  let lastOptima = { of: "", points: [] };
+  function optima(P) {
+    const of = P.join();
+    if (lastOptima.of !== of) {
+      const far = distance(P, [1 / 3, 1 / 3, 1 / 3]);
+      const radii = Array.from({ length: 33 }, (_, k) => far * (1 - k / 32));
+      lastOptima = { of, points: radii.map((radius) => (radius > 0 ? mostUndecided(P, radius) : P)) };
+    }
+    return lastOptima.points;
+  }
+
+  // Upper bound, minimum and lower bound on one axis, so that the gap is seen to close.
+  function drawBounds(svg, width, height, state) {
+    const { primal, dual, gap, least } = COMPUTATIONS.certificate(state);
+    const MOST = 1.25;
+    const box = { left: 34, right: width - 4, top: 14, bottom: height - 12 };
+    const y = scaleLinear([0, MOST], [box.bottom, box.top]);
+    y.ticks(5).forEach((tick) => {
+      svg.append("path").attr("class", "hairline").attr("d", `M${box.left},${y(tick)}H${box.right}`);
+      svg.append("text").attr("class", "quiet").attr("x", box.left - 6).attr("y", y(tick))
+        .attr("dy", "0.34em").attr("text-anchor", "end").text(show(tick));
+    });
+    const middle = box.left + 0.24 * (box.right - box.left);
+    const [top, low, best] = [primal, dual, least].map((value) => y(Math.min(value, MOST)));
+    svg.append("rect").attr("class", "part-gap").attr("x", middle - 15).attr("width", 30).attr("y", top)
+      .attr("height", Math.max(0, low - top)).attr("fill", "var(--ntp-plus)").attr("fill-opacity", 0.35);
+    svg.append("path").attr("class", "least").attr("stroke", "currentColor").attr("stroke-dasharray", "5 3")
+      .attr("stroke-width", 1.5).attr("d", `M${middle - 34},${best}H${middle + 34}`);
+    const marks = [
+      { at: top, shape: "square", colour: "var(--ntp-context)", text: `upper bound: ${show(primal)}${primal > MOST ? " \u2191" : ""}` },
+      { at: best, shape: "diamond", colour: "currentColor", text: `minimum: ${show(least)}` },
+      { at: low, shape: "circle", colour: "var(--ntp-support)", text: `lower bound: ${show(dual)}` },
+    ];
+    const lines = marks.map(({ at }) => at + 4); // from top to bottom, and 15 pixels apart
+    for (let k = 1; k < 3; k += 1) lines[k] = Math.max(lines[k], lines[k - 1] + 15);
+    lines[2] = Math.min(lines[2], height - 4);
+    for (let k = 1; k >= 0; k -= 1) lines[k] = Math.min(lines[k], lines[k + 1] - 15);
+    marks.forEach(({ at, shape, colour, text }, k) => {
+      svg.append("path").attr("class", shape).attr("d", markPath(shape, 7)).attr("fill", colour)
+        .attr("transform", `translate(${middle},${at})`);
+      svg.append("text").attr("class", "halo").attr("x", middle + 40).attr("y", lines[k]).text(text);
+    });
+    svg.append("text").attr("class", "halo").attr("x", box.right - 4).attr("y", box.top + 4)
+      .attr("text-anchor", "end").attr("font-weight", 650).style("fill", "var(--ntp-plus)")
+      .text(`gap ${show(Math.max(0, gap))}`);
+  }
+
   function dot(svg, name, shape, colour, above) {
     const mark = svg.append("g");
     mark.append("path").attr("d", markPath(shape, 5)).attr("fill", colour);
@@ -1063,13 +1237,7 @@
     return mark;
   }
 
-  // Shares stay at least `least` and sum to one: the others keep their ratio.
-  function withShare(P, k, value, least) {
-    const rest = 1 - P[k];
-    const to = clamp(value, least, 1 - least * (P.length - 1));
-    const shared = P.map((p, i) => (i === k ? to : rest > 0 ? (p / rest) * (1 - to) : (1 - to) / (P.length - 1)));
-    return normalise(shared, least);
-  }
+  // Shares stay at least `least` and sum to one.
   function normalise(P, least) {
     const raised = P.map((p) => Math.max(p, least));
     const total = sum(raised);
@@ -1269,49 +1437,42 @@
       },
     },
     certificate: {
-      ranges: (state, names) => [
-        ...names.map((name, k) => ({
-          name: `P: ${name}`, min: 0, max: 1, step: 0.01, text: percent,
-          get: () => state.P[k], set: (v) => { state.P = withShare(state.P, k, v, 0); },
-        })),
-        ...names.map((name, k) => ({
-          name: `guess: ${name}`, min: 0.01, max: 0.98, step: 0.01, text: percent,
-          get: () => state.guess[k], set: (v) => { state.guess = withShare(state.guess, k, v, 0.005); },
-        })),
-        {
-          name: "ridge, the radius of the disc", wide: true, min: 0.01, max: 0.6, step: 0.01, text: (v) => show(v),
-          get: () => state.ridge, set: (v) => { state.ridge = v; },
-        },
-      ],
+      ranges: (state) => [{
+        name: "ridge, the radius of the disc", wide: true, min: 0.01, max: 0.6, step: 0.01, text: (v) => show(v),
+        get: () => state.ridge, set: (v) => { state.ridge = v; },
+      }],
       draw: [
         (svg, width, height, state, names, changed) => {
           const place = triangle(width, height);
           const { Q, inDisc } = COMPUTATIONS.certificate(state);
           drawTriangle(svg, place, names);
+          drawLevels(svg, place);
           const [P, best, dual, guess] = [state.P, Q, inDisc, state.guess].map(place.at);
-          svg.append("circle").attr("cx", P[0]).attr("cy", P[1]).attr("r", state.ridge * place.unit)
-            .attr("fill", "var(--ntp-support)").attr("fill-opacity", 0.1).attr("stroke", "var(--ntp-support)");
-          svg.append("path").attr("stroke", "var(--ntp-off)").attr("stroke-dasharray", "3 3").attr("fill", "none")
+          svg.append("path").attr("class", "disc").attr("d", `M${discInTriangle(state).map(place.at).join("L")}Z`)
+            .attr("fill", "var(--ntp-support)").attr("fill-opacity", 0.12).attr("stroke", "var(--ntp-support)")
+            .attr("stroke-width", 1.5);
+          svg.append("path").attr("class", "path").attr("stroke", "currentColor").attr("stroke-width", 1.5)
+            .attr("stroke-dasharray", "5 3").attr("fill", "none").attr("d", `M${optima(state.P).map(place.at).join("L")}`);
+          svg.append("path").attr("stroke", "var(--ntp-off)").attr("stroke-dasharray", "2 3").attr("fill", "none")
             .attr("d", `M${guess}L${P}`);
-          dot(svg, "dual point", "circle", "var(--ntp-off)", false).attr("transform", `translate(${dual})`);
-          dot(svg, "optimum", "square", "var(--ntp-plus)", true).attr("transform", `translate(${best})`);
-          grip(svg, "P", "circle", "var(--ntp-support)", (px, py) => {
-            state.P = normalise(place.read([px, py]), 0);
-            changed();
-          }).attr("transform", `translate(${P})`).datum({ x: P[0], y: P[1] })
-            .select("text").attr("x", -10).attr("y", 22).attr("text-anchor", "end");
-          grip(svg, "guess", "square", "var(--ntp-context)", (px, py) => {
-            state.guess = normalise(place.read([px, py]), 0.005);
-            changed();
-          }).attr("transform", `translate(${guess})`).datum({ x: guess[0], y: guess[1] });
+          dot(svg, "", "diamond", "currentColor", true).attr("transform", `translate(${best})`);
+          dot(svg, "", "circle", "var(--ntp-support)", false).attr("transform", `translate(${dual})`);
+          const move = { P: (at) => { state.P = normalise(at, 0); }, guess: (at) => { state.guess = normalise(at, 0.005); } };
+          const handle = (name, shape, colour, at) => {
+            const moved = (px, py) => {
+              move[name](place.read([px, py]));
+              changed();
+            };
+            const made = grip(svg, name, shape, colour, moved).attr("transform", `translate(${at})`)
+              .datum({ x: at[0], y: at[1] });
+            keyed(made, `${name}; move it with the arrow keys`, moved);
+            return made;
+          };
+          handle("P", "circle", "var(--ntp-page, transparent)", P).select("text")
+            .attr("x", -10).attr("y", 22).attr("text-anchor", "end");
+          handle("guess", "square", "var(--ntp-context)", guess);
         },
-        (svg, width, height, state) => {
-          const { primal, dual, gap } = COMPUTATIONS.certificate(state);
-          const most = 1.5;
-          stack(svg, width, 18, `upper bound ${nats(primal)}`, [{ name: "primal", value: primal, colour: "var(--ntp-context)" }], most);
-          stack(svg, width, 74, `lower bound ${nats(dual)}`, [{ name: "dual", value: dual, colour: "var(--ntp-support)" }], most);
-          stack(svg, width, 130, `gap ${nats(Math.max(0, gap))}`, [{ name: "gap", value: gap, colour: "var(--ntp-plus)" }], most);
-        },
+        drawBounds,
       ],
       say(state, names) {
         const { primal, dual, gap, Q } = COMPUTATIONS.certificate(state);

@@ -23,6 +23,7 @@ for (const field of fields) {
 
 function changed() {
   unsaved = true;
+  state.className = "";
   const marked = fields.filter((field) => field.points.value !== "").length;
   state.textContent = `${marked} of ${fields.length} marked, not saved yet`;
 }
@@ -63,10 +64,14 @@ function table() {
 }
 
 document.getElementById("save").addEventListener("click", () => {
-  const wrong = fields.find((field) => !field.points.checkValidity());
-  if (wrong !== undefined) {
-    wrong.points.focus();
-    wrong.points.reportValidity();
+  const wrong = fields.filter((field) => !field.points.checkValidity());
+  if (wrong.length > 0) {
+    const { submission, question, points } = wrong[0];
+    const others = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "";
+    state.textContent = `Not saved, and nothing is lost: the points of ${submission} in ` +
+      `${question}${others} must be a number from 0 to ${points.max}.`;
+    state.className = "bad";
+    points.focus();
     return;
   }
   const link = document.createElement("a");
@@ -74,6 +79,7 @@ document.getElementById("save").addEventListener("click", () => {
   link.download = "hand_grades.csv";
   link.click();
   unsaved = false;
+  state.className = "";
   state.textContent = "saved; put the file into this folder and grade again";
 });
 

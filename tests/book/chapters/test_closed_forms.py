@@ -71,6 +71,23 @@ def test_sufficient_part(S):
         assert positive_off_support(S, centred=False) <= 1e-12  # the mutation sees nothing
 
 
+@pytest.mark.parametrize("compact", [True, False])
+@pytest.mark.parametrize("S", [all_subsets(4, 2), nested(6)])
+def test_polar_factor_is_compact(S, compact):
+    """Theorem label: thm-closed-forms-sufficient
+
+    The candidate is dual feasible and has the value of the proxy. Mutation: singular vectors of
+    value zero are kept, and columns no longer sum to zero.
+    """
+    proxy = ntp.centered_support(S)
+    U, s, Rt = np.linalg.svd(proxy, full_matrices=False)
+    kept = s > 1e-9 if compact else s > -1
+    G = U[:, kept] @ Rt[kept]
+    assert np.isclose((G * proxy).sum(), np.linalg.norm(proxy, "nuc"))
+    assert np.isclose(np.linalg.norm(G, 2), 1)
+    assert bool(np.allclose(G.sum(axis=0), 0)) is compact
+
+
 @pytest.mark.reference
 @pytest.mark.parametrize("seed", range(12))
 def test_necessary_part(seed):
@@ -241,3 +258,26 @@ def test_rare_contexts_merge_at_one_over_n(sizes):
     assert apart(0.5 / R, -1, -2) < 1e-4 or V_1 == 1  # below 1 / R, above 1 / n
     if V_1 > 1:
         assert apart(merged, 0, R) > 0.1
+
+
+@pytest.mark.parametrize("mutation", ["", "unequal priors", "a second context"])
+def test_two_tokens_with_one_context_each_merge_at_their_prior(mutation):
+    """Theorem label: prop-closed-forms-merge
+
+    The other contexts are soft and of any counts. Mutations: unequal priors, and a third context
+    in which one of the two tokens follows.
+    """
+    N = np.array([[3, 0, 0, 0, 0], [0, 3, 0, 0, 0], [0, 0, 5, 1, 2], [0, 0, 1, 0, 4]])
+    if mutation == "unequal priors":
+        N[0, 0] = 4
+    elif mutation == "a second context":
+        N[0, 2] = 2
+    labels = ntp.SoftLabels.from_counts(N)
+    prior = labels.pi[1]
+
+    def apart(ridge):
+        L = ntp.solve_ridge(labels, ridge, tol=1e-10).L
+        return np.linalg.norm(L[:, 0] - L[:, 1])
+
+    merged = apart(1.02 * prior) < 1e-4 < 1e-2 < apart(0.95 * prior)
+    assert bool(merged) is (mutation == "")

@@ -212,6 +212,22 @@ def test_balanced_means_rotated_svd_factors(split):
         assert np.allclose(W_new.T @ W_new, H_new @ H_new.T)
 
 
+@pytest.mark.parametrize("unused", [0, 1, 2])
+def test_zero_logits_have_one_balanced_split(unused):
+    """Theorem label: thm-nuclear-norm-minimisers
+
+    Rank zero: a split of the zero matrix has no imbalance exactly if it has no energy. Mutation:
+    words or contexts (never both) that fill dimensions which the other leaves unused.
+    """
+    rng = np.random.default_rng(7)
+    W, H = np.zeros((5, 3)), np.zeros((3, 4))
+    W[:, :unused] = rng.normal(size=(5, unused))
+    H[2:] = rng.normal(size=(1, 4)) if unused else 0
+    assert np.allclose(W @ H, 0) and nuclear(W @ H) == 0
+    balanced = np.array_equal(W.T @ W, H @ H.T)
+    assert balanced is (energy(W, H) == 0) is (unused == 0)
+
+
 @pytest.mark.parametrize("ratio", [1.0, 2.0])
 def test_balance_identity(labels, ratio):
     """Theorem label: prop-nuclear-norm-balance
@@ -296,6 +312,22 @@ def test_two_matrices_are_one(labels, mutation):
     assert np.allclose(W.T @ W, H @ H.T, atol=1e-5)  # balance whatever the width
     if not mutation:
         assert np.allclose(W @ H, convex.L, atol=1e-3)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_one_dimension_less_than_tokens_is_enough(missing):
+    """Theorem label: thm-nuclear-norm-equivalence
+
+    Part (c) with fewer tokens than contexts: width V - 1 reaches the convex minimum. Mutation: the
+    width V - 2.
+    """
+    ridge = 0.005
+    labels = ntp.random_soft_labels(V=4, m=8, support_size=2, seed=2)
+    convex = ntp.solve_ridge(labels, ridge, tol=1e-9)
+    assert np.linalg.matrix_rank(convex.L, tol=1e-4) == labels.V - 1
+    *_, value = trained(labels, labels.V - 1 - missing, ridge)
+    reached = bool(abs(value - convex.certificate.primal) < 1e-7)
+    assert reached is (missing == 0)
 
 
 @pytest.mark.reference

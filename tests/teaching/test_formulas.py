@@ -1,0 +1,114 @@
+"""Formulas of the pages that students are sent: MathML, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from bs4 import BeautifulSoup
+from released import SETS, master
+
+from teaching.cells import is_by_hand
+from teaching.grader.hand_grades import HandGrades
+from teaching.grader.marking import Found
+from teaching.grader.pages import Pages
+from teaching.grader.plan import Answers, Kind, Step
+from teaching.grader.records import Part, Record, make_record
+from teaching.grader.results import Marked
+from teaching.markup import LONGEST_TEXT, markdown_to_page
+from teaching.mathml import formula_to_mathml
+from teaching.release.rules import grading
+
+
+def test_every_formula_of_the_problem_sets_is_drawn():
+    """Students write what the questions and model answers write.
+
+    Seen to fail: without the table of other spellings 57 formulas are shown as typed.
+    """
+    texts = [c.source for n in SETS for c in master(n).cells if c.cell_type == "markdown"]
+    pages = [BeautifulSoup(markdown_to_page(text), "html.parser") for text in texts]
+    assert sum(len(page.find_all("math")) for page in pages) > 1000
+    typed = [code.text for page in pages for code in page.find_all("code") if "$" in code.text]
+    assert typed == []
+    assert any(is_by_hand(grading(cell)) for n in SETS for cell in master(n).cells)
+
+
+@pytest.mark.parametrize(
+    "formula, shown",
+    [
+        (r"\frac12 \lt \tfrac{1}{2}", "12<12"),
+        (r"λ ≤ ‖W‖_*", "λ≤‖W‖*"),
+        (r"\Big( x \Big)", "(x)"),
+        (r"\begin{align*}a&=b\\&=c\nonumber\end{align*}", "a=b=c"),
+        (r"\begin{array}{c|c}1&2\\\hline 3&4\end{array}", "1234"),
+        (r"a \iff b \tag{1}", "a⟺b(1)"),
+    ],
+)
+def test_what_students_write_is_drawn(formula, shown):
+    drawn = BeautifulSoup(formula_to_mathml(formula, is_display=True), "html.parser")
+    assert drawn.math["alttext"] == formula and drawn.math["display"] == "block"
+    assert re.sub(r"\s", "", drawn.text) == shown
+
+
+HOSTILE = [
+    r"\text{<script>alert(1)</script>}",
+    r'\text{" onload="alert(1)}',
+    r"\href{javascript:alert(1)}{x}",
+    r'\mmlToken{mi}[href="javascript:alert(1)"]{x}',
+    r"\text{&lt;img src=x onerror=alert(1)&gt;}",
+    r"\style{position:fixed}{x}\class{a}{b}\cssId{data}{x}",
+    "\ud800 \x00 \x1b",
+    "x^" * 900,
+    "{" * 1000 + "}" * 1000,
+    r"\sqrt{" * 280 + "x" + "}" * 280,
+    r"\left(" * 300,
+    r"\begin{matrix}" * 120,
+    "9" * 100_000,
+]
+ALLOWED = {"alttext", "display", "class", "stretchy", "width", "columnalign", "mathvariant"}
+
+
+@pytest.mark.parametrize("formula", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_formula_is_a_formula_or_is_shown_as_typed(formula):
+    start = time.process_time()
+    for is_display in (False, True):
+        page = BeautifulSoup(formula_to_mathml(formula, is_display), "html.parser")
+        [outermost] = page.find_all(True, recursive=False)
+        assert outermost.name in ("math", "code")
+        for element in page.find_all(True):
+            assert re.fullmatch("code|math|m[a-z]+", element.name)
+            assert set(element.attrs) <= ALLOWED
+        if outermost.name == "code":
+            assert outermost.text.strip("$") == formula
+    assert time.process_time() - start < 20
+
+
+def test_a_feedback_page_is_one_file_with_its_formulas(tmp_path):
+    """Seen to fail: `$a<b$` stood in it as it was typed."""
+    proof = Part("q1", Kind.DERIVATION, "Question 1", 9, source="Let $a<b$.\n\n$$a^2\n< b^2$$")
+    record = Record("a", "", [], [proof], ["See **this**: $c$"], 1.0)
+    hand = HandGrades({"q1": 8}, {"q1": "Why $b>0$?\nSee the <hint>."}, comment="Well $\\ge$ done")
+    pages = Pages(tmp_path, "ps1", [Step("q1", Kind.DERIVATION, "Question 1", "", 9)])
+    pages.write_feedback([Marked(record, hand, None, None)])
+    text = (tmp_path / "feedback/a.html").read_text()
+    page = BeautifulSoup(text, "html.parser")
+    assert [f["alttext"] for f in page.find_all("math")] == [
+        "\\ge",
+        "a<b",
+        "a^2\n< b^2",
+        "b>0",
+        "c",
+    ]
+    assert "$" not in page.main.text and "<script" not in text and "mathjax" not in text.lower()
+    assert not page.find_all(["link", "iframe", "object"]) and "See the <hint>" in page.text
+    assert [path.name for path in tmp_path.iterdir()] == ["feedback"]
+
+
+def test_a_thousand_texts_take_no_time_of_the_class():
+    """Mutation seen to fail: each text is read as Markdown on its own."""
+    found = Found(Answers({}, {}, ["$a$" * 6000] * 1000, []), [])
+    [text] = make_record("a", [], [found], 1.0).other_text
+    assert len(text) > LONGEST_TEXT and text.count("$a$") == 6_000_000
+    few = Found(Answers({}, {}, ["one", "two"], []), [])
+    assert make_record("a", [], [few], 1.0).other_text == ["one", "two"]
