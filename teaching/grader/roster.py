@@ -44,8 +44,8 @@ _OF_CANVAS = re.compile(
     r"(Score|Grade|Points|Status)|Notes|"
 )
 _OF_MOODLE = re.compile(
-    r"Status|Group|Team|Username|Department|Institution|Maximum [Gg]rade|Scale|Online text|"
-    r"Marking workflow state|(Allocated )?[Mm]arkers?|Grade can be changed|Due date|Word count|"
+    r"Status|Group|Team|Username|Department|Institution|Scale|Online text|"
+    r"Maximum grade|Maximum Grade|Marking workflow state|(Allocated )?[Mm]arkers?|Grade can be changed|Due date|Word count|"
     r"Last modified \((submission|grade)\)|Identifier|Full name|ID number|Email address|Grade|"
     r"Feedback comments|"
 )

@@ -87,9 +87,7 @@ def test_a_formula_is_a_formula_or_is_shown_as_typed(formula):
 
 def test_whatever_draws_formulas_nothing_but_a_formula_is_kept(monkeypatch):
     """Mutations seen to fail: every element is kept, every attribute is kept."""
-    made = (
-        '<math><mi href="javascript:x" style="position:fixed" id="data">a</mi></math>'
-    )
+    made = '<math><mi href="javascript:x" style="position:fixed" id="data">a</mi></math>'
     monkeypatch.setattr(mathml, "tex2mathml", lambda *arguments, **options: made)
     assert formula_to_mathml("a") == '<math alttext="a"><mi>a</mi></math>'
     made = "<math><mtext><img src=x onerror=alert(1)></mtext></math>"
