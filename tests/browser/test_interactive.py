@@ -79,6 +79,20 @@ def test_every_handle_can_be_dragged_again_and_again(show, name):
     assert not shown.problems
 
 
+def test_arrow_keys_move_the_points_of_the_triangle(show):
+    """Mutation seen to fail: handles without `keyed` cannot be focused."""
+    shown = show()
+    handles = shown.page.locator("#certificate g.handle[role=button]")
+    assert handles.count() == 2
+    for k in range(2):
+        for key in ("ArrowUp", "ArrowRight"):
+            before = state(shown.page, "certificate")
+            handles.nth(k).focus()
+            handles.nth(k).press(key)
+            assert_all_changed(before, state(shown.page, "certificate"))
+    assert not shown.problems
+
+
 def test_touch_drags_a_handle(show):
     shown = show(width=390, has_touch=True, is_mobile=True)
     shown.page.locator("#loss g.handle").first.scroll_into_view_if_needed()

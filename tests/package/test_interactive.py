@@ -59,6 +59,7 @@ BAD = {
     "follows nothing": (lambda: frames(lines(follow=1)), "there are 0 sliders"),
     "follows another": (lambda: frames(lines(follow=1), states=5), "slider of 5 steps with 3 x"),
     "log of zero": (lambda: frames(lines(x=[0, 1, 2], logx=True)), "needs positive numbers"),
+    "a state without a name": (lambda: frames(lines(xnames=["a"])), "1 entries for 3"),
     "no curves": (lambda: frames(lines(ys={})), "has no curves"),
     "a group without a name": (
         lambda: frames(grouped(group_names=["one"])), "has 1 names for 2 groups"
@@ -218,6 +219,7 @@ def test_handle_formulas_are_those_of_the_package(seed):
     Q = np.exp(best.L) / np.exp(best.L).sum()
     assert np.allclose(found["Q"], Q[:, 0], atol=1e-4)
     assert found["dual"] <= best.certificate.primal + 1e-9 <= found["primal"] + 2e-9
+    assert np.isclose(found["least"], best.certificate.primal, atol=1e-8)
 
 
 def test_numbers_in_words():
@@ -319,6 +321,28 @@ def test_what_is_read_in_a_picture_keeps_its_digits():
     svg = style.adapt_svg('<svg a="b"><path d="M 1.23456 2"/><text x="3.4567">0.025</text></svg>')
     assert ">0.025<" in svg
     assert 'd="M 1.23 2"' in svg and 'x="3.46"' in svg
+
+
+def test_names_of_states_stand_below_the_axis():
+    """Mutation seen to fail: without `Lines.xnames` the axis counts the states, 0, 1, 2."""
+    from matplotlib.figure import Figure
+
+    panel = lines(x=[0, 1, 2], xnames=["start", "step 10", "step 400"])
+    assert panel.data(())["xnames"] == ["start", "step 10", "step 400"]
+    ax = Figure().add_subplot()
+    panel.draw(ax, 0, ())
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["start", "step 10", "step 400"]
+
+
+def test_pairs_have_the_colours_that_they_are_given():
+    """Mutation seen to fail: with `control` alone there are two colours."""
+    two = {"title": "A", "lengths": [[1, 1]] * 2, "cosines": [0, 1], "names": [("a", "b")] * 2}
+    assert live.Pairs(**two, control=[False, True]).data(())["roles"] == ["context", "off"]
+    assert live.Pairs(**two, roles=["support", "series-4"]).data(())["roles"] == [
+        "support", "series-4"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="1 entries for 2"):
+        frames(live.Pairs(**two, roles=["support"]))
 
 
 def test_groups_with_names_have_a_legend():
