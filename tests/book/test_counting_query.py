@@ -12,7 +12,7 @@ import pytest
 import ntp_lite as ntp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from out_of_core import counting_query  # noqa: E402 (a script beside the package)
+from out_of_core import counting_query
 
 V, C = 7, 2
 NAMES = [f"t{i}" for i in range(C + 1)]
