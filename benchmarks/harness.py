@@ -9,7 +9,6 @@ import platform
 import resource
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -39,8 +38,35 @@ def machine() -> dict[str, str]:
     }
 
 
+class PeakMemory:
+    """Within the block: by how much resident memory rises at most; `.mb` afterwards.
+
+    Sampled where the kernel reports it: the peak since the start of a process would count what came
+    before the block, which may have been larger.
+    """
+
+    def __enter__(self) -> PeakMemory:
+        self.mb = 0.0
+        self._before = _resident_mb()
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.002):
+            self.mb = max(self.mb, _resident_mb() - self._before)
+
+
 def isolated(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Run a module-level function in a fresh process; adds its peak memory over the start, MB."""
+    """Run a module-level function in a fresh process; adds its peak memory over the start, MB.
+
+    A function that measures a part of its work as "peak MB" keeps that number.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_measured, function, arguments).result()
@@ -49,24 +75,9 @@ def isolated(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[s
 def _measured(
     function: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]
 ) -> dict[str, Any]:
-    # Where the kernel reports resident memory, sample it: the peak since the start of a process
-    # would count the imports, which may have been larger than the work.
-    peak, running = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not running.is_set():
-            peak[0] = max(peak[0], _resident_mb())
-            time.sleep(0.005)
-
-    before = _resident_mb()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with PeakMemory() as peak:
         row = function(*arguments)
-    finally:
-        running.set()
-        watcher.join()
-    return {**row, "peak MB": round(max(peak[0] - before, 0.0), 1)}
+    return {"peak MB": round(peak.mb, 1), **row}
 
 
 def _resident_mb() -> float:

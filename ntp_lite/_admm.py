@@ -6,6 +6,8 @@ scaled dual variable U. `margin` and `path` differ in f and g alone.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +46,7 @@ class Best:
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """Check every `check_every` iterations; stop at a gap of `tol`, at a limit, or when stalled.
+    """Stop at a gap of `tol`, at a limit, or when stalled; look at least every `check_every`.
 
     patience : stop after this many iterations without a better gap; None never does.
     """
@@ -54,9 +56,18 @@ class StoppingRule:
     check_every: int
     patience: int | None = None
 
-    def is_check(self, n_iter: int) -> bool:
-        """Is the gap measured after this iteration? (After the last one always.)"""
-        return n_iter % self.check_every == 0 or n_iter == self.max_iter
+    def steps_to(self, seen: Sequence[Any]) -> int:
+        """After how many more iterations to look again: from 2 to `check_every`.
+
+        That is when the relative gap meets `tol`, if it falls on as it did between the last two of
+        the checks `seen` (with fields n_iter and relative_gap).
+        """
+        if len(seen) < 2 or not 0 < seen[-1].relative_gap < seen[-2].relative_gap < math.inf:
+            return self.check_every
+        before, last = seen[-2:]
+        rate = math.log(before.relative_gap / last.relative_gap) / (last.n_iter - before.n_iter)
+        needed = math.ceil(math.log(last.relative_gap / self.tol) / rate)
+        return min(max(needed, 2), self.check_every)
 
     def status(self, n_iter: int, gap: float, best_at: int = 0) -> Status | None:
         """Why to stop now, or None; `best_at` is the iteration of the best gap so far."""

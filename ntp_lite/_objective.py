@@ -60,8 +60,11 @@ class Objective:
             W = self.trained.W
             H = self.embeddings(batch.columns)
             excess = batch.weight * FactoredExcess.apply(W, H, batch.blocks)
-            squares = batch.weight * H.square().sum() + W.square().sum() / self.processes.count
-            loss = self.scale * (excess + self.config.ridge / 2 * squares)
+            loss = excess
+            if self.config.ridge:
+                squares = batch.weight * H.square().sum() + W.square().sum() / self.processes.count
+                loss = excess + self.config.ridge / 2 * squares
+            loss = self.scale * loss
             loss.backward()
         values = torch.stack([loss.detach(), excess.detach()])
         shared = [p.grad for name, p in self.parameters.items() if self.is_shared(name)]

@@ -14,7 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
 from ._validate import as_ridge, check_logits
-from .constraints import Mask, Matrix, Support, _project_dual, _project_margin, support_mask
+from .constraints import (
+    WORKING_ENTRIES,
+    Mask,
+    Matrix,
+    Support,
+    _project_dual,
+    _project_margin,
+    distinct_rows,
+    support_mask,
+)
 from .linalg import nuclear_norm, spectral_norm
 from .soft_labels import SoftLabels, as_labels
 
@@ -141,6 +150,23 @@ def relative_gap(gap: float, primal: float) -> float:
 # ---------------------------------------------------------------- for arrays that are right
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """How many equal rows (V, 1) and columns (m,) each one of a merged problem stands for.
+
+    Only rows off every support may stand for several. Counts of a column are those of all that it
+    stands for.
+    """
+
+    rows: Matrix
+    columns: NDArray
+
+    @property
+    def roots(self) -> Matrix:
+        """sqrt(r c'): with it, merged logits have the norms of all that they stand for."""
+        return np.sqrt(self.rows * self.columns)
+
+
 class RidgeBounds(NamedTuple):
     """What `ridge_bounds` finds; the fields of RidgeCertificate, and `norm` = |L|_*."""
 
@@ -154,15 +180,13 @@ class RidgeBounds(NamedTuple):
 
 
 def ridge_bounds(
-    logits: Matrix, labels: SoftLabels, ridge: float | None, repeats: Matrix | float = 1.0
+    logits: Matrix, labels: SoftLabels, ridge: float | None, repeats: Repeats | None = None
 ) -> RidgeBounds:
-    """`certify_ridge` for finite logits of the right shape, without the gain of centring.
-
-    repeats : (V, 1), how many equal tokens each row stands for; only rows off every support may
-        stand for several.
-    """
+    """`certify_ridge` for finite logits of the right shape, without the gain of centring."""
+    if repeats is None:
+        repeats = Repeats(np.ones((labels.V, 1)), np.ones(labels.m))
     pi, on = labels.pi, labels.entries
-    root = np.sqrt(repeats)  # weighted by it, merged rows have the norms of all that they stand for
+    rows, roots = repeats.rows, repeats.roots
     highest = logits.max(axis=0)
     Q = np.exp(logits - highest)  # to be normalised; off the support only
     Q[on] = 0.0
@@ -171,20 +195,20 @@ def ridge_bounds(
     counts = labels.N.data.astype(np.longdouble)
     log_P = np.log(counts / labels.support_sums(counts)[on[1]])
     logits_on = logits[on].astype(np.longdouble) - highest[on[1]]
-    total = labels.support_sums(np.exp(logits_on)) + (repeats * Q).sum(axis=0)
+    total = labels.support_sums(np.exp(logits_on)) + (rows * Q).sum(axis=0)
     x = logits_on - np.log(total)[on[1]] - log_P
     change = np.expm1(x)  # Q/P - 1
     weight = counts / labels.n  # pi_j P[z,j]
     Q /= total.astype(np.float64)
     G = -Q * pi
     G[on] = -weight * change
-    norm, operator_norm = nuclear_norm(root * logits), spectral_norm(root * G)
+    norm, operator_norm = nuclear_norm(roots * logits), spectral_norm(roots / repeats.columns * G)
     level = operator_norm if ridge is None else ridge
     theta = 1.0 if operator_norm <= level else level / operator_norm
-    off_mass = (repeats * Q).sum(axis=0) @ pi
+    off_mass = (rows * Q).sum(axis=0) @ pi
     primal = float((weight * (change - x)).sum() + off_mass) + level * norm
-    inner, bound = float((repeats * G * logits).sum()), operator_norm * norm
-    off_entropy = float((repeats * entr(theta * Q)).sum(axis=0) @ pi)
+    inner, bound = float((rows * G * logits).sum()), operator_norm * norm
+    off_entropy = float((rows * entr(theta * Q)).sum(axis=0) @ pi)
     dual = off_entropy - _entropy_lost_on_support(theta, change, weight, log_P)
     # At theta = 1 the two forms of the gap agree; the second has fewer roundings (none at L = 0).
     gap = max(primal - dual if theta < 1 else level * norm - inner, 0.0)
@@ -207,16 +231,40 @@ def _entropy_lost_on_support(
 
 
 def margin_certificate(L: Matrix, dual: Matrix, mask: Mask) -> MarginCertificate:
-    """`certify_margin` for finite matrices of the support's shape."""
+    """`certify_margin` for finite matrices of the support's shape.
+
+    c equal contexts count as one with weight c, its column times sqrt(c) in norms: that changes no
+    value, and texts repeat supports often.
+    """
+    size = mask.size
+    L, dual, mask, count = _merge_equal_contexts(L, dual, mask)
+    root = np.sqrt(count)
     feasible, cone = _project_margin(L, mask), _project_dual(dual, mask)
-    violation = np.linalg.norm(feasible - L) + np.linalg.norm(cone - dual)
+    violation = np.linalg.norm(root * (feasible - L)) + np.linalg.norm(root * (cone - dual))
     feasible -= feasible.mean(axis=0)  # keeps the margins, cannot raise the norm
-    primal = nuclear_norm(feasible)
-    operator_norm = spectral_norm(cone)
-    value = float(cone[mask].sum()) / max(1.0, operator_norm)
+    primal = nuclear_norm(root * feasible)
+    operator_norm = spectral_norm(root * cone)
+    value = float((cone * count)[mask].sum()) / max(1.0, operator_norm)
     value = max(value, 0.0)  # G = 0 is feasible
-    if primal < 1e-12 * mask.size**0.5:  # no margins at all: every k_j = V, or V = 1
+    if primal < 1e-12 * size**0.5:  # no margins at all: every k_j = V, or V = 1
         primal = value = 0.0
     gap = max(primal - value, 0.0)  # rounding alone can put the dual value above
     ratio = relative_gap(gap, primal)
     return MarginCertificate(primal, value, gap, ratio, operator_norm, float(violation))
+
+
+def _merge_equal_contexts(
+    L: Matrix, dual: Matrix, mask: Mask
+) -> tuple[Matrix, Matrix, Mask, NDArray[np.intp]]:
+    """One of each group of contexts with equal support, logits and dual column; their numbers.
+
+    All contexts, each once, unless every group of equal supports is equal in the others, too.
+    """
+    first, which, count = distinct_rows(mask.T)
+    repeated = np.flatnonzero(count[which] > 1)
+    for columns in np.array_split(repeated, max(1, len(repeated) * len(mask) // WORKING_ENTRIES)):
+        like = first[which[columns]]
+        same = (L[:, columns] == L[:, like]).all() and (dual[:, columns] == dual[:, like]).all()
+        if not same:
+            return L, dual, mask, np.ones(mask.shape[1], dtype=np.intp)
+    return L[:, first], dual[:, first], mask[:, first], count

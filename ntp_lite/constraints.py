@@ -100,3 +100,13 @@ def _project_columns(x: Matrix, on: Mask, margin: float) -> Matrix:
 
 def _project_dual(G: Matrix, mask: Mask) -> Matrix:
     return G + _project_margin(-G, mask, margin=0.0)
+
+
+def distinct_rows(rows: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """First index, class and multiplicity of the distinct rows of a boolean matrix."""
+    packed = np.ascontiguousarray(np.packbits(rows, axis=1))
+    keys = packed.view(f"V{packed.shape[1]}").ravel()  # much faster than np.unique(axis=0)
+    _, first, which, count = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first, which, count

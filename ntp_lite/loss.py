@@ -22,15 +22,18 @@ class SupportBlock(NamedTuple):
     contexts : a slice, the block's columns among those of the logits.
     rows, columns : (entries,) int64, token and context of each support entry; contexts are counted
         from the block's first.
-    P : (entries,) probability of each.
+    P, log_P : (entries,) probability of each, and its logarithm.
     pi : (contexts of the block,) their priors among all contexts.
+    places : (entries,) where each stands in a (contexts, V) matrix that is read row by row.
     """
 
     contexts: slice
     rows: torch.Tensor
     columns: torch.Tensor
     P: torch.Tensor
+    log_P: torch.Tensor  # noqa: N815 (P is the letter of the papers)
     pi: torch.Tensor
+    places: torch.Tensor
 
 
 @overload
@@ -79,12 +82,13 @@ def _cross_entropy(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor:
 
 
 def _excess_loss(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor:
-    _, rows, columns, P, pi = support_block(labels, L.device, L.dtype)
+    block = support_block(labels, L.device, L.dtype)
     log_Q = torch.log_softmax(L, dim=0)
-    x = log_Q[rows, columns] - torch.log(P)
-    on_support = (pi[columns] * P * _exp_minus_tangent(x)).sum()
-    off_support = log_Q.exp().index_put((rows, columns), torch.zeros_like(P))
-    return on_support + (pi * off_support.sum(dim=0)).sum()
+    x = log_Q[block.rows, block.columns] - block.log_P
+    on_support = (block.pi[block.columns] * block.P * _exp_minus_tangent(x)).sum()
+    zeros = torch.zeros_like(block.P)
+    off_support = log_Q.exp().index_put((block.rows, block.columns), zeros)
+    return on_support + (block.pi * off_support.sum(dim=0)).sum()
 
 
 def _checked_tensor(L: ArrayLike, labels: SoftLabels) -> torch.Tensor:
@@ -153,16 +157,19 @@ def _make_block(
 
     rows, columns = (put(index, torch.int64) for index in part.entries)
     P, pi = put(part.probabilities, dtype), put(part.pi, dtype) * weight
-    return SupportBlock(where, rows, columns, P, pi)
+    places = columns * part.V + rows
+    return SupportBlock(where, rows, columns, P, torch.log(P), pi, places)
 
 
 def _exp_minus_tangent(x: torch.Tensor) -> torch.Tensor:
     """e^x - 1 - x, by its series where the subtraction would cancel."""
     small = x.abs() < SERIES_BELOW
-    s = torch.where(small, x, torch.zeros_like(x))
-    series = s * s / 2 * (1 + s / 3 * (1 + s / 4 * (1 + s / 5 * (1 + s / 6 * (1 + s / 7)))))
-    large = torch.where(small, torch.zeros_like(x), x)
-    return torch.where(small, series, torch.expm1(large) - large)
+    s = torch.where(small, x, 0)
+    series = s / 5040
+    for factorial in (720, 120, 24, 6, 2):
+        series = (series + 1 / factorial) * s
+    large = torch.where(small, 0, x)
+    return torch.where(small, series * s, torch.expm1(large) - large)
 
 
 class FactoredExcess(torch.autograd.Function):
@@ -179,17 +186,22 @@ class FactoredExcess(torch.autograd.Function):
         """The excess loss, a 0-d tensor; the gradients are formed if they are needed."""
         total = W.new_zeros(())
         grad_W, grad_H = torch.zeros_like(W), torch.zeros_like(H)
-        for contexts, rows, columns, P, pi in blocks:
-            Q = torch.log_softmax(W @ H[:, contexts], dim=0)
-            x = Q[rows, columns] - torch.log(P)
+        for block in blocks:
+            part = H[:, block.contexts]
+            # One context after the other in memory: its softmax reads what lies side by side.
+            Q = torch.log_softmax(part.T @ W.T, dim=1)
+            entries = Q.view(-1)
+            x = entries.index_select(0, block.places) - block.log_P
             Q.exp_()
-            Q[rows, columns] = 0
-            total += (pi[columns] * P * _exp_minus_tangent(x)).sum() + Q.sum(dim=0) @ pi
+            entries.index_fill_(0, block.places, 0)
+            weights = block.pi[block.columns] * block.P
+            total += (weights * _exp_minus_tangent(x)).sum() + block.pi @ Q.sum(dim=1)
             if any(ctx.needs_input_grad):
-                Q[rows, columns] = P * torch.expm1(x)  # Q - P, exact also where Q is close to P
-                Q *= pi
-                grad_W.addmm_(Q, H[:, contexts].T)
-                grad_H[:, contexts] = W.T @ Q
+                # Q - P, exact also where Q is close to P
+                entries.index_copy_(0, block.places, block.P * torch.expm1(x))
+                Q *= block.pi[:, None]
+                grad_W.addmm_(Q.T, part.T)
+                grad_H[:, block.contexts] = W.T @ Q.T
         ctx.save_for_backward(grad_W, grad_H)
         return total
 

@@ -22,6 +22,7 @@ from .constraints import (
     _centered_support,
     _project_dual,
     _project_margin,
+    distinct_rows,
     support_mask,
 )
 from .linalg import (
@@ -34,10 +35,15 @@ from .linalg import (
 )
 from .status import Status
 
-CHECK_EVERY = 10  # iterations; a check costs about as much as two of them
-# Below this many entries everything fits the processor's cache in float64, above it float32 is
-# faster by more than its repetition in float64 costs.
-FLOAT32_FROM = 200_000
+CHECK_EVERY = 10  # iterations at most; a check costs about as much as two of them
+# Below this many entries float32 saves less than the change to float64 costs.
+FLOAT32_FROM = 20_000
+FLOAT32_GAP = 1e-4  # a relative gap that float32 still reaches; float64 does the rest
+# The dual matrix lags behind the logits: from this many times the tolerance it is improved by this
+# many rounds of projections, which make the gap 4 to 7 times smaller.
+DUAL_ROUNDS_FROM = 8.0
+DUAL_ROUNDS = 3
+FAR = 1e30  # takes entries on the support out of a comparison
 # Residuals are balanced in squares: penalty and dual variable move at a ratio of sqrt(10).
 IMBALANCE = 10.0
 
@@ -121,13 +127,15 @@ def _solve(
     seen: list[MarginProgress] = []
     status: Status | None = None
     n_iter = 0
+    next_check = rule.check_every
     try:
         while status is None:
             n_iter += 1
-            admm.step()
-            if not rule.is_check(n_iter):
+            is_check = n_iter in (next_check, rule.max_iter)
+            admm.step(measure=is_check)
+            if not is_check:
                 continue
-            admm.check(n_iter)
+            admm.check(n_iter, rule.tol)
             primal, dual, gap = admm.bounds()
             seen.append(MarginProgress(n_iter, primal, dual, gap, time.perf_counter() - start))
             if callback is not None:
@@ -135,13 +143,16 @@ def _solve(
             status = rule.status(n_iter, gap)
             if status is None:
                 admm.adapt()
+                next_check = n_iter + rule.steps_to(seen)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     # Projecting again in float64 makes both exactly feasible, also after float32 work.
-    L = _project_margin(admm.expand(admm.best_L.point), mask)
+    distinct = mask[:, admm.columns]
+    L = _project_margin(admm.expand_rows(admm.best_L.point), distinct)
     L -= L.mean(axis=0)
-    dual_matrix = _project_dual(admm.expand(admm.best_dual.point), mask)
-    dual_matrix /= max(1.0, spectral_norm(dual_matrix))
+    dual_matrix = _project_dual(admm.expand_rows(admm.best_dual.point), distinct)
+    dual_matrix /= max(1.0, spectral_norm(dual_matrix * admm.column_roots))
+    L, dual_matrix = (np.take(A, admm.column_of, axis=1) for A in (L, dual_matrix))
     certificate = margin_certificate(L, dual_matrix, mask)
     if certificate.relative_gap <= rule.tol:
         status = Status.CONVERGED
@@ -212,164 +223,213 @@ def _certificate_for(result: MaxMarginResult, mask: Mask) -> MarginCertificate:
 # ---------------------------------------------------------------- the iteration
 
 
-def _distinct(rows: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """First index, class and multiplicity of the distinct rows of a boolean matrix."""
-    packed = np.ascontiguousarray(np.packbits(rows, axis=1))
-    keys = packed.view(f"V{packed.shape[1]}").ravel()  # much faster than np.unique(axis=0)
-    _, first, which, count = np.unique(
-        keys, return_index=True, return_inverse=True, return_counts=True
-    )
-    return first, which, count
-
-
 class MarginADMM:
     """ADMM on M = D * L: min |M|_* + (indicator of the margin constraints on M / D).
 
     Equal columns and equal rows of S are merged. With multiplicities r (rows) and c (columns), the
     norm of the expanded L is |D * L|_* for D = sqrt(r c'), and a dual matrix G becomes G / D
-    (chapter max_margin). Z is always feasible and -rho U always in the dual cone, whatever the
-    iteration did. All (V, m) tensors hold one context after the other in memory, and everything
-    but one Gram matrix (of the smaller side) is done in blocks of contexts small enough for the
-    processor's cache.
+    (chapter max_margin); all matrices here are the weighted ones. Z is always feasible and -rho U
+    always in the dual cone, whatever the iteration did. All (V, m) tensors hold one context after
+    the other in memory, and everything but one Gram matrix (of the smaller side) is done in blocks
+    of contexts small enough for the processor's cache.
     """
 
     def __init__(self, support: Mask, device: torch.device) -> None:
-        columns, self.column_of, column_count = _distinct(support.T)
-        rows, self.row_of, self.row_count = _distinct(support[:, columns])
+        columns, self.column_of, column_count = distinct_rows(support.T)
+        rows, self.row_of, self.row_count = distinct_rows(support[:, columns])
+        self.columns = columns
+        self.row_roots, self.column_roots = np.sqrt(self.row_count), np.sqrt(column_count)
         self.S = support[np.ix_(rows, columns)]
-        self.D = np.sqrt(np.outer(self.row_count, column_count))
-        proxy = self.centre(self.S)
-        self.best_L = Best(np.inf, proxy)
-        self.best_dual = Best(0.0, np.zeros(self.S.shape))  # of minus the dual value
-        self.gap_before = np.inf
+        self.entries = np.nonzero(self.S)
         self.device = device
         self.dtype = torch.float32 if self.S.size > FLOAT32_FROM else torch.float64
+        proxy = self._centred(np.outer(self.row_roots, self.column_roots) * self.S)
+        self.best_L = Best(np.inf, proxy)
+        self.best_dual = Best(0.0, np.zeros(self.S.shape))  # of minus the dual value
+        self.gap = np.inf  # of the iterates, before the dual matrix is improved
         self._to_device(proxy, np.zeros(self.S.shape))
-        squares = torch.linalg.eigvalsh(self._gram(self._difference()).double())
-        mean = float(squares.clamp(min=0).sqrt().sum()) / len(self.Z)
-        # The threshold 1 / rho starts at about 3 mean values; they are all 0 if every k_j = V.
-        self.rho = 0.3 / max(mean, 1e-12)
-
-    def centre(self, L: NDArray) -> Matrix:
-        """Subtract what is the mean of each column after expansion."""
-        return L - np.average(L, axis=0, weights=self.row_count)
-
-    def expand(self, A: Matrix) -> Matrix:
-        """Copy entries to every row and column that was merged into them."""
-        return A[np.ix_(self.row_of, self.column_of)]
+        self._start_dual()
 
     def bounds(self) -> tuple[float, float, float]:
         """Primal value, dual value and relative gap of the best points so far."""
         primal, dual = self.best_L.value, -self.best_dual.value
         return primal, dual, relative_gap(primal - dual, primal)
 
-    def _to_device(self, L: Matrix, U: Matrix) -> None:
+    def expand_rows(self, A: Matrix) -> Matrix:
+        """Divide by D; copy entries to every row that was merged into them. Columns stay merged."""
+        return (A / self.column_roots)[self.row_of] / self.row_roots[self.row_of, None]
+
+    def _to_device(self, Z: Matrix, U: Matrix) -> None:
         """Put the problem and its state on the device, in the current precision."""
 
         def put(array: NDArray, dtype: torch.dtype = self.dtype) -> torch.Tensor:
             return torch.tensor(np.ascontiguousarray(array.T), dtype=dtype, device=self.device).T
 
-        self.mask = put(self.S, torch.bool)
-        self.weights = put(self.D)
-        self.row_weight = put(self.row_count[:, None])
-        self.Z = put(L * self.D)
+        # Arithmetic with zeros and ones is several times faster than choosing by a mask.
+        self.on = put(self.S)
+        self.weights = put(np.outer(self.row_roots, self.column_roots))
+        self.row_weight = put(self.row_count[:, None])[:, 0]
+        self.support_weight = self.row_weight @ self.on
+        self.Z = put(Z)
         self.U = put(U)
-        self.a = torch.zeros_like(self.Z[0])
+        self.level = torch.zeros_like(self.Z[0])
         entries = 2**18 if self.device.type == "cpu" else 2**26
-        width = max(1, entries // len(L))
-        self.blocks = [slice(j, j + width) for j in range(0, L.shape[1], width)]
+        width = max(1, entries // len(Z))
+        self.blocks = [slice(j, j + width) for j in range(0, Z.shape[1], width)]
 
-    def _difference(self) -> torch.Tensor | None:
-        """Z - U where contexts are the smaller side; None where it is formed block by block."""
-        V, m = self.Z.shape
-        return None if m >= V else self.Z - self.U
+    def _start_dual(self) -> None:
+        """Set rho, and U to the polar factor of the proxy, projected onto the dual cone.
 
-    def _gram(self, difference: torch.Tensor | None) -> torch.Tensor:
-        """The Gram matrix of Z - U on its smaller side."""
-        if difference is not None:
-            return difference.T @ difference
-        gram = torch.zeros(len(self.Z), len(self.Z), dtype=self.dtype, device=self.device)
+        Where the proxy is optimal that factor is the solution (chapter closed_forms).
+        """
+        squares, vectors = _eigh(self._gram(self.Z))
+        values = squares.clamp(min=0).sqrt()
+        # The threshold 1 / rho starts at about 3 mean values; they are all 0 if every k_j = V.
+        self.rho = 0.3 / max(float(values.sum()) / len(self.Z), 1e-12)
+        kept = values > 1e-3 * values[-1]
+        polar = self._multiply(self.Z, vectors[:, kept], vectors[:, kept] / values[kept])
         for b in self.blocks:
-            A = self.Z[:, b] - self.U[:, b]
-            gram.addmm_(A, A.T)
-        return gram
+            self.U[:, b] = self._project_cone(polar(b), b) / -self.rho
 
-    def step(self) -> None:
-        """One round: threshold singular values, over-relax, project, update the scaled dual."""
-        difference = self._difference()
-        squares, vectors = _eigh(self._gram(difference))
-        kept, shrunk = kept_directions(squares, vectors, 1 / self.rho)
-        # Two thin products where the rank is low, else one with the square matrix.
-        square = None if 2 * kept.shape[1] < len(squares) else shrunk @ kept.T
-        scores = None if difference is None else difference @ kept
+    def _gram(self, A: torch.Tensor) -> torch.Tensor:
+        """The Gram matrix of A (V, m) on its smaller side."""
+        V, m = A.shape
+        if m < V:
+            return A.T @ A
+        if self.device.type != "cpu":
+            return A @ A.T
+        gram = np.zeros((V, V), dtype=A.T.numpy().dtype)
+        for b in self.blocks:
+            block = A[:, b].T.numpy()
+            gram += block.T @ block  # numpy sees the symmetry and does half of the products
+        return torch.from_numpy(gram)
+
+    def _multiply(
+        self, A: torch.Tensor, kept: torch.Tensor, factors: torch.Tensor
+    ) -> Callable[[slice], torch.Tensor]:
+        """Blocks of  factors kept' A , or of  A kept factors'  where contexts are fewer."""
+        if A.shape[1] < A.shape[0]:
+            scores = A @ kept
+            return lambda b: scores @ factors[b].T
+        if 2 * kept.shape[1] < len(kept):  # two thin products, else one with a square matrix
+            return lambda b: factors @ (kept.T @ A[:, b])
+        square = factors @ kept.T
+        return lambda b: square @ A[:, b]
+
+    def step(self, measure: bool = False) -> None:
+        """One round: threshold singular values, over-relax, project, update the scaled dual.
+
+        measure : the residuals of this round, too.
+        """
+        A = self.Z - self.U
+        kept, shrunk = kept_directions(*_eigh(self._gram(A)), 1 / self.rho)
+        thresholded = self._multiply(A, kept, shrunk)
         residuals = torch.zeros(4, dtype=self.dtype, device=self.device)
         for b in self.blocks:
-            Z, U = self.Z[:, b], self.U[:, b]
-            if scores is not None:
-                X = scores @ shrunk[b].T
-            elif square is None:
-                X = shrunk @ (kept.T @ (Z - U))
-            else:
-                X = square @ (Z - U)
-            Y = torch.lerp(Z, X, OVER_RELAXATION).add_(U)
-            new = self._project(Y, b)
-            torch.sub(Y, new, out=U)
-            residuals += torch.stack([B.square().sum() for B in (X - new, Z - new, new, U)])
-            Z.copy_(new)
-        primal_residual, dual_residual, norm_Z, norm_U = residuals.tolist()
-        self.residuals = primal_residual * norm_U, dual_residual * norm_Z
+            X = thresholded(b)
+            Y = torch.lerp(self.Z[:, b], X, OVER_RELAXATION).add_(self.U[:, b])
+            new = self._project(Y, b, 1.0, self.level[b])
+            torch.sub(Y, new, out=self.U[:, b])
+            if measure:
+                changes = (X - new, self.Z[:, b] - new, new, self.U[:, b])
+                residuals += torch.stack([B.square().sum() for B in changes])
+            self.Z[:, b] = new
+        if measure:
+            primal_residual, dual_residual, norm_Z, norm_U = residuals.tolist()
+            self.residuals = primal_residual * norm_U, dual_residual * norm_Z
 
-    def _project(self, Y: torch.Tensor, b: slice) -> torch.Tensor:
-        """Exact weighted projection of a block onto the margin constraints.
+    def _project(
+        self, Y: torch.Tensor, b: slice, margin: float, level: torch.Tensor
+    ) -> torch.Tensor:
+        """Exact weighted projection of a block onto the constraints with this margin.
 
-        In each column a solves f(a) = sum_S r (x - a) + sum_off r max(0, x + 1 - a) = 0, and f is
-        convex, decreasing and piecewise linear: Newton's method from any start is monotone
+        In each column the level a solves
+            f(a) = sum_S r (x - a) + sum_off r max(0, x + margin - a) = 0,
+        and f is convex, decreasing and piecewise linear: Newton's method from any start is monotone
         after one step and ends exactly after finitely many; from the last a, after two or three.
+
+        level : (columns of the block,) the start of a, overwritten by the solution.
         """
-        D, mask, r, a = self.weights[:, b], self.mask[:, b], self.row_weight, self.a[b]
-        x = Y / D
-        raised = torch.where(mask, -torch.inf, x + 1)
-        on_support = torch.where(mask, x * r, 0).sum(dim=0)
-        total = torch.where(mask, r, 0).sum(dim=0)
+        x = Y / self.weights[:, b]
+        on, r, total = self.on[:, b], self.row_weight, self.support_weight[b]
+        raised = torch.add(x + margin, on, alpha=-FAR)
+        on_support = r @ (x * on)
         slack = 4 * torch.finfo(x.dtype).eps
+        a = level
         for n in range(len(x) + 2):
-            excess = raised - a
-            active = torch.where(excess > 0, r, 0)
-            step = on_support - total * a + (active * excess.clamp_(min=0)).sum(dim=0)
-            step /= total + active.sum(dim=0)
+            excess = (raised - a).clamp_(min=0)
+            step = on_support - total * a + r @ excess
+            step /= total + r @ excess.sign_()
             a = a + step
             if n and bool((step <= slack * (1 + a.abs())).all()):
                 break
-        self.a[b] = a
-        return torch.where(mask, a, torch.minimum(x, a - 1)).mul_(D)
+        level.copy_(a)
+        below = a - margin
+        lowered = torch.minimum(x.add_(on, alpha=FAR), below)
+        return lowered.add_(on, alpha=margin).mul_(self.weights[:, b])
 
-    def check(self, n_iter: int) -> None:
-        """Rigorous bounds from the current Z and U; the best of each are kept."""
-        L, U = self._on_cpu()
-        G = -self.rho * U
-        primal = float(singular_values(L * self.D).sum())
-        dual = float((G * self.D)[self.S].sum()) / max(1.0, spectral_norm(G))
-        if primal - max(dual, -self.best_dual.value) < 1e-6 * primal:
-            primal = nuclear_norm(L * self.D)  # the above has eight digits only
-        self.best_L.offer(primal, L, n_iter)
-        self.best_dual.offer(-dual, G / self.D, n_iter)
+    def _project_cone(self, G: torch.Tensor, b: slice) -> torch.Tensor:
+        """Projection of a block onto the dual cone (Moreau: see `constraints.project_dual`)."""
+        return G + self._project(-G, b, 0.0, torch.zeros_like(G[0]))
+
+    def check(self, n_iter: int, tol: float) -> None:
+        """Rigorous bounds from the current Z and U; the best of each are kept.
+
+        Near the tolerance the dual matrix is improved first: it lags behind the logits.
+        """
+        M = self._centred(self.Z.double().cpu().numpy())
+        primal = float(singular_values(M).sum())
+        G = -self.rho * self.U
+        dual = self._offer_dual(G, n_iter)
+        self.gap = relative_gap(primal - dual, primal)
+        if tol < self.gap <= DUAL_ROUNDS_FROM * tol:
+            self._improve(G)
+            dual = self._offer_dual(G, n_iter)
+        if primal - dual < 1e-6 * primal:
+            primal = nuclear_norm(M)  # the above has eight digits only
+        self.best_L.offer(primal, M, n_iter)
+
+    def _centred(self, M: Matrix) -> Matrix:
+        """Subtract from M / D what is the mean of each column after expansion.
+
+        In terms of M that is the part along the vector of the roots of the multiplicities.
+        """
+        direction = self.row_roots / np.linalg.norm(self.row_roots)
+        return M - np.outer(direction, direction @ M)
+
+    def _offer_dual(self, G: torch.Tensor, n_iter: int) -> float:
+        """The best dual value, that of G scaled into the unit ball included."""
+        point = G.double().cpu().numpy()
+        rows, columns = self.entries
+        weights = self.row_roots[rows] * self.column_roots[columns]
+        value = float(point[rows, columns] @ weights) / max(1.0, spectral_norm(point))
+        self.best_dual.offer(-value, point, n_iter)
+        return -self.best_dual.value
+
+    def _improve(self, G: torch.Tensor) -> None:
+        """Bring G (in the cone, in place) nearer to the ball |G|_op <= 1, and keep it in the cone.
+
+        Scaling by 1 / |G|_op costs all of G what a few singular values exceed. Projections onto the
+        ball and the cone in turn, over-relaxed, cost less.
+        """
+        for _ in range(DUAL_ROUNDS):
+            excess = self._multiply(G, *kept_directions(*_eigh(self._gram(G)), 1.0))
+            beyond = [excess(b) for b in self.blocks]  # all of it, before G changes
+            for b, block in zip(self.blocks, beyond, strict=True):
+                projected = self._project_cone(G[:, b] - block, b)
+                G[:, b] = torch.lerp(G[:, b], projected, OVER_RELAXATION)
+        for b in self.blocks:
+            G[:, b] = self._project_cone(G[:, b], b)
 
     def adapt(self) -> None:
         """After a check: go on in float64 once float32 has given what it can; balance rho."""
-        gap = self.bounds()[2]
-        if self.dtype == torch.float32 and gap > 0.7 * self.gap_before:
-            L, U = self._on_cpu()
+        if self.dtype == torch.float32 and self.gap < FLOAT32_GAP:
+            state = [A.double().cpu().numpy() for A in (self.Z, self.U)]
             self.dtype = torch.float64
-            self._to_device(L, U)
-        self.gap_before = gap
+            self._to_device(*state)
         factor = penalty_factor(*self.residuals, IMBALANCE)
         self.rho *= factor
         self.U /= factor
-
-    def _on_cpu(self) -> tuple[Matrix, Matrix]:
-        """Centred logits and the scaled dual, in numpy."""
-        L = self.centre(self.Z.double().cpu().numpy() / self.D)
-        return L, self.U.double().cpu().numpy()
 
 
 def _eigh(gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

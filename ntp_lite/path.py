@@ -9,24 +9,27 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import logsumexp, wrightomega
 
 from ._admm import OVER_RELAXATION, Best, StoppingRule, penalty_factor
 from ._threads import one_thread_if_small
 from ._validate import as_number, as_ridge, as_size, as_tolerance, check_shape
-from .certificate import RidgeCertificate, certify_ridge, relative_gap, ridge_bounds
+from .certificate import Repeats, RidgeCertificate, certify_ridge, relative_gap, ridge_bounds
 from .constraints import Matrix
 from .in_support import center_on_support
 from .linalg import spectral_norm, threshold_singular_values
 from .soft_labels import SoftLabels, as_labels
 from .status import Status
 
-CHECK_EVERY = 5  # iterations between certificates
+CHECK_FIRST = 5  # iterations until the first certificate
+CHECK_EVERY = 10  # iterations between certificates, at most
 BALANCE_EVERY = 10  # iterations between changes of the penalty
 IMBALANCE = 3.0  # ratio of the residuals above which it changes
 PATIENCE = 300  # iterations without a better certificate
 LOOSE = 1e-2  # relative gap that is enough on the way down to a ridge
+LAST_STEP = 1e-7  # of Newton's method in the proximal step
 LOG_ZERO = -700.0  # stands for ln 0: its exponential is 1e-304
 
 # At the end of float64 iterates underflow (to 0, which is right) or become NaN, which is never the
@@ -255,64 +258,88 @@ def _iterate(
     earlier = seen[-1].n_iter if seen else 0
     status: Status | None = None
     n_iter = 0
+    next_check = CHECK_FIRST
+    first = len(seen)
     while status is None:
         n_iter += 1
         try:
             admm.step()
         except np.linalg.LinAlgError:  # numbers beyond float64 arose; the best point is finite
             return Status.STALLED, n_iter
-        if rule.is_check(n_iter):
+        if n_iter in (next_check, rule.max_iter):
             bounds = admm.check(n_iter)
             now = time.perf_counter() - start
             seen.append(RidgeProgress(admm.ridge, earlier + n_iter, *bounds, now))
             status = rule.status(n_iter, admm.best.value, admm.best.n_iter)
+            next_check = n_iter + rule.steps_to(seen[first:])
         if status is None and n_iter % BALANCE_EVERY == 0:
             admm.balance()
     return status, n_iter
 
 
 class MergedLabels:
-    """The same problem with all tokens that never follow a context as one row, last.
+    """The same problem with equal rows and equal columns of counts once each.
 
-    Exchanging two such tokens changes nothing and L_ridge is unique: their rows are equal. Of a
-    vocabulary of 50,000 a few texts use 2,000, and only those cost time. For `repeats` r the norm
-    of the whole L is |diag(sqrt r) L_reduced|_*.
+    Exchanging two of them changes nothing and L_ridge is unique: their rows or columns are equal.
+    Rows that are all zero (tokens that never follow a context) become one, last: of a vocabulary of
+    50,000 a few texts use 2,000, and only those cost time. Contexts with the same counts become one
+    with all of them: in texts most contexts occur once.
+
+    With r (V, 1) and c (m,) the numbers of rows and columns that each stands for, the norm of the
+    whole L is |diag(sqrt r) L_reduced diag(sqrt c)|_*.
     """
 
     def __init__(self, labels: SoftLabels) -> None:
         seen = np.zeros(labels.V, dtype=bool)
         seen[labels.entries[0]] = True
-        self.unseen = np.flatnonzero(~seen)
-        self.kept = np.flatnonzero(seen)
-        self.labels = labels
-        self.repeats: Matrix | float = 1.0
-        if len(self.unseen) > 1:
-            counts = sparse.csc_array(labels.N[self.kept])
-            counts.resize(len(self.kept) + 1, labels.m)
-            self.labels = SoftLabels.from_counts(counts)
-            self.repeats = np.ones((len(self.kept) + 1, 1))
-            self.repeats[-1] = len(self.unseen)
+        self.kept = np.arange(labels.V) if (~seen).sum() < 2 else np.flatnonzero(seen)
+        self.unseen = np.setdiff1d(np.arange(labels.V), self.kept)
+        self.first, self.column_of, repeats = equal_columns(labels)
+        counts = sparse.csc_array(labels.N[self.kept][:, self.first])
+        counts.data *= np.repeat(repeats, np.diff(counts.indptr))
+        row_repeats = np.ones((len(self.kept), 1))
+        if len(self.unseen):
+            counts.resize(len(self.kept) + 1, len(self.first))
+            row_repeats = np.vstack([row_repeats, [[len(self.unseen)]]])
+        self.labels = SoftLabels.from_counts(counts)
+        self.repeats = Repeats(row_repeats, repeats)
 
     def reduce(self, L: Matrix) -> Matrix:
-        """The rows of the merged problem."""
-        if isinstance(self.repeats, float):
-            return L
-        return np.vstack([L[self.kept], L[self.unseen].mean(axis=0)])
+        """The rows and columns of the merged problem."""
+        columns = L[:, self.first]
+        if not len(self.unseen):
+            return columns
+        return np.vstack([columns[self.kept], columns[self.unseen].mean(axis=0)])
 
     def expand(self, L: Matrix) -> Matrix:
-        """All V rows."""
-        if isinstance(self.repeats, float):
-            return L
-        whole = np.empty((len(self.kept) + len(self.unseen), L.shape[1]))
-        whole[self.kept] = L[:-1]
-        whole[self.unseen] = L[-1]
-        return whole
+        """All V rows and m columns."""
+        row_of = np.empty(len(self.kept) + len(self.unseen), dtype=np.intp)
+        row_of[self.kept] = np.arange(len(self.kept))
+        row_of[self.unseen] = len(self.kept)
+        return np.take(L[row_of], self.column_of, axis=1)
+
+
+def equal_columns(labels: SoftLabels) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray]:
+    """First index, class (m,) and size of the groups of contexts with the same counts."""
+    starts = labels.N.indptr
+    tokens, counts = labels.entries[0], labels.N.data
+    classes: dict[tuple[bytes, bytes], int] = {}
+    first: list[int] = []
+    which = np.empty(labels.m, dtype=np.intp)
+    for j in range(labels.m):
+        column = slice(starts[j], starts[j + 1])
+        key = tokens[column].tobytes(), counts[column].tobytes()
+        if key not in classes:
+            classes[key] = len(first)
+            first.append(j)
+        which[j] = classes[key]
+    return np.array(first, dtype=np.intp), which, np.bincount(which)
 
 
 class RidgeADMM:
     """ADMM on  min ridge |X|_* + CE(Z)  s.t. X = Z, scaled dual U, penalty rho = ridge / threshold.
 
-    All matrices are those of the merged labels, times sqrt(repeats). At the optimum
+    All matrices are those of the merged labels, times sqrt(r c'). At the optimum
     rho U = -(P - softmax) diag(pi), and that matrix scales with the ridge along the path, while
     the logits move along their slope: both are predicted from the point before.
     """
@@ -320,7 +347,7 @@ class RidgeADMM:
     def __init__(self, merged: MergedLabels, ridge: float, before: _Point | None) -> None:
         self.labels = merged.labels
         self.repeats = merged.repeats
-        self.root = np.sqrt(merged.repeats)
+        self.root = merged.repeats.roots
         self.ridge = ridge
         self.prox = ProxCrossEntropy(merged.labels, merged.repeats)
         self.threshold = 1.0
@@ -329,7 +356,9 @@ class RidgeADMM:
         if before is not None:
             self.threshold = before.threshold
             gradient = self.prox.gradient(before.L)
-            self.U = self.root * gradient * (self.threshold / before.ridge)
+            # Columns of the gradient hold the priors of all contexts that they stand for.
+            self.U = self.root / self.repeats.columns * gradient
+            self.U *= self.threshold / before.ridge
             L = before.L
             if before.slope is not None:
                 L = before.L + before.slope * _log_ratio(before.ridge, ridge)
@@ -354,7 +383,7 @@ class RidgeADMM:
         """
         on = self.labels.entries
         candidate = self.X / self.root
-        candidate[on] -= center_on_support((self.X - self.Z)[on], self.labels)
+        candidate[on] -= center_on_support(((self.X - self.Z) / self.root)[on], self.labels)
         bounds = ridge_bounds(candidate, self.labels, self.ridge, self.repeats)
         gap = relative_gap(bounds.gap, bounds.primal)
         self.best.offer(gap, candidate, n_iter)
@@ -378,20 +407,22 @@ class ProxCrossEntropy:
     Newton's method runs on (g, u, s) together, with the sum condition
     sum_{support} p expm1(u) + sum_{off} c e^g = 0. No two nearly equal numbers are subtracted,
     so frequencies stay exact down to ridges of 1e-12. The state is kept as the next start.
-    A row that stands for r equal tokens (off every support) counts r times in every sum.
+    A row that stands for r equal tokens (off every support) counts r times in every sum; a column
+    that stands for several contexts has their prior, and as many times the penalty.
     """
 
-    def __init__(self, labels: SoftLabels, repeats: Matrix | float) -> None:
-        self.repeats = repeats
+    def __init__(self, labels: SoftLabels, repeats: Repeats) -> None:
+        self.rows = repeats.rows
         self.P = labels.probabilities
         self.log_P = np.log(self.P)
         self.pi = labels.pi
+        self.prior_each = labels.pi / repeats.columns
         self.on = labels.entries
         self.support_sums = labels.support_sums
 
     def start(self, Z: Matrix) -> None:
         """Begin the next proximal step at the logits Z."""
-        self.s = logsumexp(Z + np.log(self.repeats), axis=0)
+        self.s = logsumexp(Z + np.log(self.rows), axis=0)
         self.u = Z[self.on] - self.s[self.on[1]] - self.log_P
         self.g: Matrix | None = None
 
@@ -404,8 +435,8 @@ class ProxCrossEntropy:
 
     def __call__(self, Y: Matrix, rho: float) -> Matrix:
         """The proximal step from Y (V, m) with penalty rho."""
-        P, columns, r = self.P, self.on[1], self.repeats
-        c = rho / self.pi
+        P, columns, r = self.P, self.on[1], self.rows
+        c = rho / self.prior_each
         c_on = c[columns]
         shift = self.log_P - Y[self.on]
         x = Y - np.log(c)
@@ -427,7 +458,9 @@ class ProxCrossEntropy:
             du = np.clip(-residual - ds[columns] * pull, -5, 1)
             dg = np.minimum(-off_residual - ds * slope, 1)
             g, u, s = g + dg, u + du, s + ds
-            if max(np.abs(ds).max(), np.abs(du).max(), (np.abs(dg) * w).max()) < 1e-12:
+            # Newton's error is the square of its step; steps of u are below u, so that also where
+            # u is tiny it keeps its leading digits.
+            if max(np.abs(ds).max(), np.abs(du).max(), (np.abs(dg) * w).max()) < LAST_STEP:
                 break
         self.g, self.u, self.s = g, u, s
         Z = Y - np.exp(g)

@@ -62,8 +62,12 @@ class SoftLabels:
             digits = len(distinct)
         windows, ranked = _window_keys(tokens, c, digits)
         keys, counts = _count(windows, _table_size(len(tokens) - c))
-        prefix, rows = np.divmod(keys, digits)
-        prefix, starts = np.unique(prefix, return_index=True)
+        del windows  # may be as large as the text
+        prefix = keys // digits
+        rows = keys - prefix * digits
+        del keys
+        pointer = np.append(_run_starts(prefix), len(rows)).astype(np.int32)  # below 2^31 tokens
+        prefix = prefix[pointer[:-1]]
         contexts = np.empty((len(prefix), c), dtype=np.int64)
         for k in range(c, 0, -1):
             if k in ranked:
@@ -71,7 +75,8 @@ class SoftLabels:
             prefix, contexts[:, k - 1] = np.divmod(prefix, digits)
         if distinct is not None:
             rows, contexts = distinct[rows], distinct[contexts]
-        pointer = np.append(starts, len(rows))
+        elif digits < 2**31:
+            rows = rows.astype(np.int32)  # what scipy would make of it, without a copy in between
         return cls._owning(sparse.csc_array((counts, rows, pointer), (V, len(contexts))), contexts)
 
     @classmethod
@@ -298,12 +303,21 @@ def _window_keys(
 
 
 def _count(keys: NDArray[np.int64], table: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct keys in ascending order, and how often each occurs."""
+    """The distinct keys in ascending order, and how often each occurs; may sort `keys` in place."""
     if keys.max() < table:
         counts = np.bincount(keys)
         distinct = np.flatnonzero(counts)
         return distinct, counts[distinct]
-    return np.unique(keys, return_counts=True)
+    keys.sort()
+    starts = _run_starts(keys)
+    return keys[starts], np.diff(starts, append=len(keys))
+
+
+def _run_starts(ordered: NDArray) -> NDArray[np.intp]:
+    """Where each run of equal values of an ascending array begins."""
+    is_start = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_start[1:])
+    return np.flatnonzero(is_start)
 
 
 def _rank(key: NDArray, bound: int, table: int) -> tuple[NDArray, NDArray]:

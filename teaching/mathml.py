@@ -41,7 +41,7 @@ _SPELLINGS = [
     (r"\\(notag|nonumber)\b|\\label *\{[^{}]*\}", ""),
     (r"\\tag\*? *\{([^{}$]*)\}", r"\\qquad\\text{(\1)}"),
     (r"\\(begin|end) *\{equation\*?\}", ""),
-    (r"\\(begin|end) *\{(align|gather|split|multline|eqnarray)\*?\}", r"\\\1{aligned}"),
+    (r"\\(begin|end) *\{(align|gather|split|mult" r"line|eqnarray)\*?\}", r"\\\1{aligned}"),
     (r"\\begin *\{array\} *\{[^{}]*\}", r"\\begin{matrix}"),
     (r"\\end *\{array\}", r"\\end{matrix}"),
     (r"\\hline\b", ""),

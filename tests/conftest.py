@@ -7,10 +7,6 @@ import os
 # Before numpy loads its linear algebra: on a busy machine two threads are far slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# `make test` hands its own settings on; a make that a test starts would say that it enters and
-# leaves folders.
-for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
-    os.environ.pop(name, None)
 
 import importlib.util
 from pathlib import Path
@@ -34,7 +30,13 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Stop before the first test if another tree's package would be tested."""
+    """Stop before the first test if another tree's package would be tested; forget a `make`.
+
+    `make test` hands its own settings on: a make that a test starts would say that it enters and
+    leaves folders.
+    """
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        os.environ.pop(name, None)
     root = Path(__file__).resolve().parents[1]
     spec = importlib.util.find_spec("ntp_lite")
     found = None if spec is None or spec.origin is None else Path(spec.origin).resolve().parents[1]

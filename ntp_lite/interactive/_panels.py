@@ -155,14 +155,15 @@ class Points(Panel):
         frame = every[min(state, len(every) - 1)].reshape(-1, 2)
         groups = self.groups or [0] * len(self.names)
         for a, b in self.edges:
-            ax.plot(*frame[[a, b]].T, color=GRID, lw=1, ls="-")
+            ax.plot(*frame[[a, b]].T, color=OFF_SUPPORT, lw=1, ls="-")
+        size = 4.5 if len(self.names) > 16 else 6
         marks = list(zip(frame, self.names, self.roles, groups, strict=True))
         for (x, y), name, role, group in sorted(marks, key=lambda mark: mark[2] != "word"):
             colour = ROLES.get(role, SERIES[group % len(SERIES)])
             if self.arrows:
                 arrow(ax, (x, y), color=colour, width=ARROW_WIDTHS.get(role, 1.8))
             else:
-                ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=6)
+                ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=size)
             if self.labelled:
                 side = "right" if x < 0 else "left"
                 ax.annotate(

@@ -18,7 +18,7 @@ from teaching.grader.records import write
 from teaching.grader.submissions import NOBODYS
 
 FEEDBACK = "feedback"
-_LIST = Path("records", "written.json")
+_LIST = Path("records", "written")
 _TO_SYSTEMS = ("canvas.csv", "moodle.csv")
 
 

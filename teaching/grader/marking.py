@@ -78,6 +78,23 @@ Reported = Refused | Failed | Found | Result
 # --- One submission ---
 
 
+@contextmanager
+def stopped_after(seconds: float, message: str) -> Iterator[None]:
+    """Raise StoppedError with the message when so many seconds are over."""
+
+    def ring(number: int | None = None, frame: FrameType | None = None) -> None:
+        raise StoppedError(message)
+
+    if seconds <= 0:
+        ring()
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 @dataclass(frozen=True)
 class Executed:
     """A cell that was run in the student's process; it is repeated in a fresh one."""
@@ -126,17 +143,8 @@ class Marker:
             seconds = self.limits.cell_seconds
             allowed, what = self.limits.cell_seconds, "cell"
 
-        def ring(number: int | None = None, frame: FrameType | None = None) -> None:
-            raise StoppedError(f"took longer than {allowed:g} s for the {what}")
-
-        if seconds <= 0:
-            ring()
-        signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
+        with stopped_after(seconds, f"took longer than {allowed:g} s for the {what}"):
             yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def run(self, step: Step) -> Explanation:
         """Do one step and explain what went wrong."""
@@ -254,14 +262,18 @@ class Marking:
 
     def mark(self, answers: Answers, notes: list[str]) -> None:
         """Mark all steps; then rehearse, where messages had to be withheld."""
-        transform = new_shell().transform_cell
-        helpers = find_helpers(self.steps, answers, transform)
+        allowed = self.student.limits.cell_seconds
+        try:
+            with stopped_after(allowed, f"its code takes longer than {allowed:g} s to read"):
+                helpers, left, own_names = _look_at_code(self.steps, answers)
+        except StoppedError as stop:
+            self.report(Refused(str(stop)))
+            return
         run = {helper.source for group in helpers.values() for helper in group}
-        left = [cell.source for cell in answers.own_code if cell.source not in run]
         notes = notes + _notes_on_own_cells(len(run), len(left))
         self.report(Found(answers, notes))
         sources = {name: "\n\n".join(parts) for name, parts in answers.sources.items()}
-        explainer = Explainer(_bound_names(left, transform))
+        explainer = Explainer(own_names)
         explainer.answer_lines = {name: text.count("\n") + 1 for name, text in sources.items()}
         marker = Marker(self.student, sources, helpers, explainer)
         withheld = []
@@ -300,6 +312,20 @@ class Marking:
             if step.id in left and explanation.full:
                 self.report(Result(step.id, _with_remark(explanation.full, answers, step)))
             left.discard(step.id)
+
+
+def _look_at_code(
+    steps: list[Step], answers: Answers
+) -> tuple[dict[str, list[Helper]], list[str], set[str]]:
+    """Return the helpers, the cells of a student's own that do not run, and the names in those.
+
+    IPython reads a cell with many magics hundreds of times.
+    """
+    transform = new_shell().transform_cell
+    helpers = find_helpers(steps, answers, transform)
+    run = {helper.source for group in helpers.values() for helper in group}
+    left = [cell.source for cell in answers.own_code if cell.source not in run]
+    return helpers, left, _bound_names(left, transform)
 
 
 def _bound_names(sources: list[str], transform: Callable[[str], str]) -> set[str]:

@@ -13,10 +13,11 @@ from enum import StrEnum
 from teaching.cells import RUNS_WITH_ANSWERS, TEXT_STUB, is_test
 from teaching.grader.errors import NotGradedError
 from teaching.grader.notebook import Cell, Notebook
+from teaching.grader.submissions import printable
 
 # What Python's own parser raises for code that it cannot read: also for a hundred thousand signs
-# before a number, and for numbers of a million digits.
-UNREADABLE_CODE = (SyntaxError, ValueError, RecursionError, MemoryError)
+# before a number, and for numbers of a million digits. IPython raises RuntimeError for many magics.
+UNREADABLE_CODE = (SyntaxError, ValueError, RuntimeError, MemoryError)
 
 _HEADING = re.compile(r"^##+ +(.+?) *$", re.MULTILINE)
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # none that can hold a script
@@ -124,7 +125,7 @@ def _refuse_another_assignment(master: Notebook, submission: Notebook) -> None:
     )
     for what, theirs, ours in pairs:
         if theirs is not None and theirs != ours:
-            raise NotGradedError(f"a notebook {what} {theirs:.40}, not {ours}")
+            raise NotGradedError(f"a notebook {what} {printable(theirs[:40])}, not {ours}")
 
 
 def _pictures(cell: Cell) -> list[str]:

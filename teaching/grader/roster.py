@@ -44,10 +44,10 @@ _OF_CANVAS = re.compile(
     r"(Score|Grade|Points|Status)|Notes|"
 )
 _OF_MOODLE = re.compile(
-    r"Status|Group|Team|Username|Department|Institution|Maximum [Gg]rade|Scale|Online text|"
-    r"Marking workflow state|(Allocated )?[Mm]arkers?|Grade can be changed|Due date|Word count|"
+    r"Status|Group|Team|Username|Department|Institution|Maximum grade|Maximum Grade|Scale|"
+    r"Online text|Marking workflow state|(Allocated )?[Mm]arkers?|Grade can be changed|Due date|"
     r"Last modified \((submission|grade)\)|Identifier|Full name|ID number|Email address|Grade|"
-    r"Feedback comments|"
+    r"Feedback comments|Word count|"
 )
 
 

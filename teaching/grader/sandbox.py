@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/nix/store"),
     *("/etc/alternatives", "/etc/fonts", "/etc/localtime", "/sys/devices/system/cpu"),
 )
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _SCRATCH_BYTES = 256 * 2**20
 _NO_SANDBOX = (
     "To grade without a sandbox, on a machine that holds nothing else: `make grade SANDBOX=no`, "
@@ -104,7 +106,7 @@ def _bubblewrap(bwrap: str, hidden: list[Path]) -> tuple[str, ...]:
         command.append("--disable-userns")
     command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session"]
     # First the empty places, so that a repository that lies in /tmp is seen all the same.
-    command += ["--proc", "/proc", "--dev", "/dev"]
+    command += ["--proc", "/proc", *_read_only_kernel(), "--dev", "/dev"]
     for scratch in ("/dev/shm", "/tmp"):
         size = ["--size", str(_SCRATCH_BYTES)] if "--size" in known else []
         command += ["--perms", "1777", *size, "--tmpfs", scratch]
@@ -119,6 +121,21 @@ def _bubblewrap(bwrap: str, hidden: list[Path]) -> tuple[str, ...]:
     for place in (Path(sys.prefix), *(ROOT / name for name in SHOWN)):
         command += _show(place)
     return (*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp")
+
+
+def _read_only_kernel() -> list[str]:
+    """Return the options that make what /proc shows of the kernel, not of processes, read-only.
+
+    For whoever grades as root, root owns these files inside the sandbox, too, and bubblewrap leaves
+    them open: a submission could set the kernel's `core_pattern`, and so run commands outside.
+    """
+    words = []
+    for entry in sorted(os.scandir("/proc"), key=lambda entry: entry.name):
+        if entry.name.isdigit() or entry.is_symlink():
+            continue
+        if entry.is_dir() or entry.stat().st_mode & _WRITABLE:
+            words += ["--ro-bind", entry.path, entry.path]
+    return words
 
 
 def _show(path: Path) -> list[str]:

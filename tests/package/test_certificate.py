@@ -24,6 +24,7 @@ from reference import (
 )
 
 import ntp_lite as ntp
+from ntp_lite import certificate
 
 SMALL = mixed_counts(5, 7, seed=0, largest_support=4)
 
@@ -473,3 +474,26 @@ def test_centring_the_columns_is_worth_what_the_certificate_says():
         assert same.alignment == pytest.approx(1, abs=1e-6)
         assert 0 <= same.centering_gain <= 1e-12 and 0 <= expected.centering_gain <= 1e-12
     assert (shifted.mean(axis=0) > 4).all()  # left as it was
+
+
+def test_equal_contexts_are_judged_once_with_their_number():
+    """Against the whole matrices; contexts of equal support that differ elsewhere all count."""
+    rng = np.random.default_rng(0)
+    S = mixed_counts(8, 5, seed=2) > 0
+    columns = rng.permutation(np.repeat(np.arange(5), [1, 2, 3, 1, 4]))
+    L, dual = rng.normal(size=(2, 8, 5))
+    whole = L[:, columns], dual[:, columns], S[:, columns]
+    merged = certificate._merge_equal_contexts(*whole)
+    assert merged[0].shape == (8, 5) and sorted(merged[3]) == [1, 1, 2, 3, 4]
+    found = ntp.certify_margin(*whole)
+    feasible = ntp.project_margin(whole[0], whole[2])
+    cone = ntp.project_dual(whole[1], whole[2])
+    centred = feasible - feasible.mean(axis=0)
+    moved = np.linalg.norm(feasible - whole[0]) + np.linalg.norm(cone - whole[1])
+    assert found.primal == pytest.approx(np.linalg.norm(centred, "nuc"), rel=1e-12)
+    norm = np.linalg.norm(cone, 2)
+    assert found.dual == pytest.approx(cone[whole[2]].sum() / max(1, norm), rel=1e-10)
+    assert found.violation == pytest.approx(moved, rel=1e-12)
+    other = whole[1].copy()
+    other[0, list(columns).index(4)] += 1e-3  # one of four equal contexts
+    assert certificate._merge_equal_contexts(whole[0], other, whole[2])[0].shape == (8, 11)

@@ -70,7 +70,9 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses():
             there.numpy()
 
 
-@pytest.mark.parametrize("forgotten", ["weights", "mask", "row_weight", "Z", "U", "a"])
+@pytest.mark.parametrize(
+    "forgotten", ["weights", "on", "row_weight", "support_weight", "Z", "U", "level"]
+)
 def test_a_tensor_that_stays_behind_is_noticed(forgotten, monkeypatch):
     """Mutation: one of the solver's tensors is left on the CPU."""
     to_device = margin.MarginADMM._to_device

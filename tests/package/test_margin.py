@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from math import comb, sqrt
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from reference import (
 
 import ntp_lite as ntp
 from ntp_lite import margin
+from ntp_lite._admm import StoppingRule
 
 # A support on which the proxy is not optimal, wider than tall, with k from 1 to 5.
 UNEVEN = (mixed_counts(12, 17, seed=3, largest_support=5) > 0).astype(float)
@@ -373,9 +375,9 @@ def test_large_problems_begin_in_float32_and_are_certified_in_float64(monkeypatc
     precisions = set()
     step = margin.MarginADMM.step
 
-    def record(iteration):
+    def record(iteration, measure):
         precisions.add(iteration.Z.dtype)
-        return step(iteration)
+        return step(iteration, measure)
 
     monkeypatch.setattr(margin.MarginADMM, "step", record)
     labels = ntp.random_soft_labels(300, 720, 3, seed=1)
@@ -497,3 +499,34 @@ def test_gaps_are_never_negative_and_converged_is_a_bool():
         result = ntp.solve_max_margin(S, tol=torch.tensor(1e-6))
         assert result.converged is True
         assert result.certificate.gap >= 0 and ntp.proxy_bounds(S).upper >= 0
+
+
+def test_the_improved_dual_matrix_is_better_and_stays_in_its_cone():
+    """Before scaling into the ball: columns sum to zero over all tokens, nothing positive off S."""
+    admm = margin.MarginADMM(UNEVEN > 0, torch.device("cpu"))
+    for _ in range(25):
+        admm.step()
+    G = -admm.rho * admm.U
+
+    def value(G):
+        full = admm.expand_rows(G.numpy())[:, admm.column_of]
+        off_support = np.where(UNEVEN > 0, 0, full)
+        assert np.abs(full.sum(axis=0)).max() < 1e-9 and off_support.max() < 1e-9
+        return (full * UNEVEN).sum() / max(1, np.linalg.norm(full, 2))
+
+    before = value(G)
+    admm._improve(G)
+    optimum = ntp.solve_max_margin(UNEVEN, tol=1e-8).certificate.primal
+    assert before < value(G) <= optimum * (1 + 1e-9)
+    assert optimum - value(G) < 0.5 * (optimum - before)
+
+
+def test_checks_come_when_the_gap_is_due():
+    rule = StoppingRule(tol=1e-6, max_iter=100, check_every=10)
+    seen = [SimpleNamespace(n_iter=n, relative_gap=g) for n, g in ((10, 1e-2), (20, 1e-4))]
+    assert rule.steps_to(seen[:1]) == rule.steps_to([]) == 10  # no rate yet
+    assert rule.steps_to(seen) == 10  # a factor 10 in 5 iterations, 100 to go
+    closer = [*seen, SimpleNamespace(n_iter=25, relative_gap=1e-5)]
+    assert rule.steps_to(closer) == 5
+    assert rule.steps_to([*closer, SimpleNamespace(n_iter=30, relative_gap=1.1e-6)]) == 2
+    assert rule.steps_to([*closer, SimpleNamespace(n_iter=30, relative_gap=2e-5)]) == 10  # it rose

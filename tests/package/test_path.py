@@ -19,6 +19,8 @@ from reference import (
 )
 
 import ntp_lite as ntp
+from ntp_lite import path as path_module
+from ntp_lite.certificate import Repeats, ridge_bounds
 
 LN10 = np.log(10)
 RIDGES = 10.0 ** -np.arange(1, 12)  # 1e-1 (above ridge_max, where L = 0) to 1e-11
@@ -592,3 +594,46 @@ def test_unseen_tokens_change_the_cost_not_the_solution():
     assert judged.relative_gap <= 1e-8
     again = ntp.solve_ridge(padded, result.ridge / 10, warm_start=result)
     assert again.converged and again.slope.shape == padded.shape
+
+
+def repeated_counts():
+    """Five kinds of contexts, each 1 to 5 times in mixed order; three tokens never follow."""
+    kinds = np.vstack([mixed_counts(7, 5, seed=4), np.zeros((3, 5), dtype=int)])
+    columns = np.random.default_rng(0).permutation(np.repeat(np.arange(5), np.arange(1, 6)))
+    return kinds[:, columns], columns
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.05, 1e-3])
+def test_contexts_with_equal_counts_are_solved_once(fraction, monkeypatch):
+    N, columns = repeated_counts()
+    labels = ntp.SoftLabels.from_counts(N)
+    ridge = fraction * ntp.ridge_max(labels)
+    sizes = []
+    step = path_module.RidgeADMM.step
+
+    def record(admm):
+        sizes.append(admm.Z.shape)
+        step(admm)
+
+    monkeypatch.setattr(path_module.RidgeADMM, "step", record)
+    result = ntp.solve_ridge(labels, ridge, tol=1e-8)
+    assert set(sizes) == {(8, 5)}  # 7 tokens that follow, one row for the others
+    assert result.converged
+    value = cvxpy_ridge(labels.P.toarray(), labels.pi, ridge)
+    assert result.certificate.primal == pytest.approx(value - labels.entropy, abs=1e-5)
+    for j, kind in enumerate(columns):
+        np.testing.assert_array_equal(result.L[:, j], result.L[:, list(columns).index(kind)])
+
+
+@pytest.mark.parametrize("ridge", [None, 1e-3, 10.0])
+def test_bounds_of_the_merged_problem_are_those_of_the_whole(ridge):
+    labels = ntp.SoftLabels.from_counts(repeated_counts()[0])
+    merged = path_module.MergedLabels(labels)
+    reduced = np.random.default_rng(1).normal(size=merged.labels.shape)
+    found = ridge_bounds(reduced, merged.labels, ridge, merged.repeats)
+    expected = ridge_bounds(merged.expand(reduced), labels, ridge)
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    np.testing.assert_allclose(merged.reduce(merged.expand(reduced)), reduced)
+    forgotten = Repeats(merged.repeats.rows, np.ones(5))  # mutation: as if each stood for one
+    wrong = ridge_bounds(reduced, merged.labels, ridge, forgotten)
+    assert wrong.norm != pytest.approx(expected.norm, rel=1e-2)

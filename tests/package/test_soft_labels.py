@@ -183,7 +183,8 @@ def test_support_classes_do_not_depend_on_the_stored_order_of_rows():
 
 def test_a_block_holds_the_support(device, dtype):
     labels = ntp.random_soft_labels(5, 9, 2)
-    _, rows, columns, P, pi = support_block(labels, device, dtype)
+    block = support_block(labels, device, dtype)
+    rows, columns, P, pi = block.rows, block.columns, block.P, block.pi
     assert P.dtype == pi.dtype == dtype and P.device.type == device
     dense = torch.zeros(5, 9, dtype=dtype, device=device)
     dense[rows, columns] = P

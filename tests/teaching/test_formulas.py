@@ -9,6 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from released import SETS, master
 
+from teaching import mathml
 from teaching.cells import is_by_hand
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.marking import Found
@@ -82,6 +83,16 @@ def test_a_formula_is_a_formula_or_is_shown_as_typed(formula):
         if outermost.name == "code":
             assert outermost.text.strip("$") == formula
     assert time.process_time() - start < 20
+
+
+def test_whatever_draws_formulas_nothing_but_a_formula_is_kept(monkeypatch):
+    """Mutations seen to fail: every element is kept, every attribute is kept."""
+    made = '<math><mi href="javascript:x" style="position:fixed" id="data">a</mi></math>'
+    monkeypatch.setattr(mathml, "tex2mathml", lambda *arguments, **options: made)
+    assert formula_to_mathml("a") == '<math alttext="a"><mi>a</mi></math>'
+    made = "<math><mtext><img src=x onerror=alert(1)></mtext></math>"
+    monkeypatch.setattr(mathml, "tex2mathml", lambda *arguments, **options: made)
+    assert formula_to_mathml("a") == "<code>$a$</code>"
 
 
 def test_a_feedback_page_is_one_file_with_its_formulas(tmp_path):

@@ -133,6 +133,14 @@ attempt("network", lambda: socket.create_connection(("127.0.0.1", PORT), 3))
 attempt("write to Python", lambda: os.open(np.__file__, os.O_WRONLY))  # opened, not changed
 attempt("write to the package", lambda: os.open(PACKAGE + "/__init__.py", os.O_WRONLY))
 attempt("become root", lambda: os.setuid(0) or True)
+def change_kernel():  # opened, not changed
+    for place, _, files in os.walk("/proc"):
+        for file in files if not any(map(str.isdigit, place)) and "self" not in place else ():
+            try:
+                return os.open(os.path.join(place, file), os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                pass
+attempt("change the kernel", change_kernel)
 """
     + SEES
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,11 +15,13 @@ from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.helpers import find_helpers
 from teaching.grader.late import LatePolicy, read_due, read_time
+from teaching.grader.marking import Marking, Refused
 from teaching.grader.plan import Answers, Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.grader.results import Marked, export_to_systems, grades_table
 from teaching.grader.roster import Roster
 from teaching.grader.similarity import find_alike
+from teaching.grader.student import Limits
 
 # The first lines of the tables that the two systems write, as their documentation shows them.
 CANVAS = """\
@@ -385,6 +388,21 @@ def test_code_that_no_parser_reads_stops_nothing(source):
     step = Step("code", Kind.ANSWER, "", "total = 1", 0)
     answers = Answers({"code": [source]}, {}, [], [])
     assert find_helpers([step], answers, str) == {"code": []}
+
+
+def test_code_that_ipython_reads_for_hours_is_refused_in_time():
+    """Seen to fail: no limit on this time but that of the batch, after which nothing was known."""
+    reported = []
+    steps = [Step("code", Kind.ANSWER, "", "total = 1", 0)]
+    answers = Answers({"code": ["%time x = 1\n" * 4000]}, {}, [], [])
+    student = SimpleNamespace(limits=Limits(1, 1, 1))
+    Marking(reported.append, steps, student).mark(answers, [])
+    assert reported == [Refused("its code takes longer than 1 s to read")]
+
+    def too_many(source: str) -> str:  # as IPython says it
+        raise RuntimeError("Input transformation still changing after 500 iterations. Aborting.")
+
+    assert find_helpers(steps, answers, too_many) == {"code": []}
 
 
 def test_what_many_gave_and_what_is_short_is_no_hint():

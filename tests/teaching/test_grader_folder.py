@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny_set import OPTIONS, make_folder, run, submission, table
 
+from teaching.grader.errors import NotGradedError
 from teaching.grader.left_over import LeftOver, clear_left_over
+from teaching.grader.notebook import Notebook
+from teaching.grader.plan import find_answers
 from teaching.grader.submissions import page_name
 
 
@@ -34,7 +38,7 @@ def test_what_an_earlier_run_wrote_is_removed_and_nothing_else(tmp_path):
     assert found.kept == ["feedback/e.html", "feedback/own.html"]
     left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     own = {"hand_grades.csv", "notes.txt", "feedback/own.html", "feedback/e.html"}
-    assert left == own | {"feedback/a.html", "grades.csv", "records/written.json"}
+    assert left == own | {"feedback/a.html", "grades.csv", "records/written"}
     assert not (tmp_path / "feedback/b").exists()
     assert clear_left_over(tmp_path, second).kept == found.kept  # and is said again
 
@@ -42,7 +46,7 @@ def test_what_an_earlier_run_wrote_is_removed_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("content", ["", "[1]", '{"../outside": "x", "/etc/x": "y"}'])
 def test_a_list_that_is_no_list_harms_nothing(tmp_path, content):
     out = tmp_path / "out"
-    put(out, "records/written.json", text=content)
+    put(out, "records/written", text=content)
     put(tmp_path, "outside")
     put(out, "moodle.csv")
     assert clear_left_over(out, put(out, "grades.csv")).kept == ["moodle.csv"]
@@ -57,6 +61,16 @@ def test_the_pages_of_odd_names_are_different_files():
     for page in pages:
         assert len(page) < 1100 and max(map(len, page.split("/"))) < 250
         assert not any(folder.lower().endswith(".html") for folder in page.split("/")[:-1])
+
+
+@pytest.mark.parametrize("key", ["assignment", "seed"])
+def test_what_a_notebook_says_it_is_reaches_no_terminal_and_no_table(key):
+    """Seen to fail: it cleared the screen, and broke its row of the table in two."""
+    master = Notebook([], "ps9", "2027")
+    odd = replace(master, **{key: "\x1b[2J\x1b]0;x\x07\n=1+1\ud800"})
+    with pytest.raises(NotGradedError) as error:
+        find_answers(master, [], odd)
+    assert str(error.value).isprintable() and "\\x1b[2J" in str(error.value)
 
 
 ROSTER = "name,id,submitted\n{}Emmy Noether,43,\nNobody There,44,\n"
@@ -94,4 +108,4 @@ def test_two_files_of_a_student_give_one_row_and_those_who_left_leave_nothing(tm
     pages = {path.relative_to(out).as_posix() for path in (out / "feedback").rglob("*.html")}
     assert len(pages) == 2 and "feedback/43.html" in pages  # and that of the broken file
     assert "in hand_grades.csv, but no submission: 42_ps1-2" in done.stdout
-    assert json.loads((out / "records/written.json").read_text()).keys() >= pages
+    assert json.loads((out / "records/written").read_text()).keys() >= pages

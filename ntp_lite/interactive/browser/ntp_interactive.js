@@ -390,11 +390,11 @@
       svg.append("path").attr("class", "hairline")
         .attr("d", `M${origin[0] - 5},${origin[1]}h10M${origin[0]},${origin[1] - 5}v10`);
     }
-    const edges = svg.selectAll("path.edge").data(data.edges).join("path").attr("class", "edge hairline");
+    const edges = svg.selectAll("path.edge").data(data.edges).join("path").attr("class", "edge");
     const items = svg.selectAll("g.item").data(data.names).join("g").attr("class", "item");
     const colour = (_, k) => colourOf(data.roles[k], data.groups[k]);
     items.append("path").attr("class", "mark").attr("fill", colour)
-      .attr("d", (_, k) => (data.arrows ? "" : markPath(shapeOf(data.roles[k]), 5)));
+      .attr("d", (_, k) => (data.arrows ? "" : markPath(shapeOf(data.roles[k]), n > 16 ? 4 : 5)));
     // A word's arrow is wider and lies below, so that it can be seen under a context's.
     const arrowWidth = (k) => (data.roles[k] === "word" ? 3.5 : 2);
     if (data.arrows) items.filter((_, k) => data.roles[k] !== "word").raise();

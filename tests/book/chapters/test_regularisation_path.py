@@ -76,6 +76,37 @@ def test_the_path_tends_to_its_limits(case, mutation):
     assert closing == (mutation == "")
 
 
+@pytest.mark.parametrize("follows", [0, 1])
+def test_the_norm_diverges_if_some_support_is_not_full(follows):
+    """Theorem label: thm-regularisation-path-limit
+
+    One context of two tokens. Mutation: the second one follows as well, and all logits are zero.
+    """
+    labels = ntp.SoftLabels.from_counts([[1], [follows]])
+    before, after = (ntp.solve_ridge(labels, ridge, tol=1e-9).L for ridge in (1e-3, 1e-6))
+    A = ntp.solve_max_margin(labels.S.toarray(), tol=1e-9).certificate.primal
+    diverges = nuclear_norm(after) - nuclear_norm(before) > 0.9 * np.log(1e3) / np.sqrt(2)
+    assert bool(diverges) is bool(A > 0.1) is (follows == 0)
+    if follows:
+        assert np.abs(after).max() < 1e-9  # no direction, and no angle to L_mm = 0
+
+
+@pytest.mark.parametrize("mutation", ["", "columns that do not sum to zero", "without L_in"])
+def test_pairing_of_margins(case, mutation):
+    """Theorem label: lem-regularisation-path-residual
+
+    The identity for <Y, X> by mean margins. Mutations: Y not centred; no part on the support.
+    """
+    rng = np.random.default_rng(5)
+    X, Y = rng.normal(size=(2, *case.S.shape))
+    if mutation != "columns that do not sum to zero":
+        Y -= Y.mean(axis=0)
+    mean = (case.S * X).sum(axis=0) / case.S.sum(axis=0)
+    on_support = (Y * case.S * (X - mean)).sum() if mutation != "without L_in" else 0.0
+    off_support = (-Y * ~case.S * (mean - X)).sum()
+    assert np.isclose((Y * X).sum(), on_support + off_support) == (mutation == "")
+
+
 @pytest.mark.parametrize("mutation", ["", "without priors", "tenth of the ridge"])
 def test_entries(case, mutation):
     """Theorem label: lem-regularisation-path-entries
@@ -430,6 +461,23 @@ def test_bounded_if_and_only_if_strict(table):
         assert growth[token, context] > 0.5 * log_growth
         growth[token, context] = 0
         assert np.abs(growth[~S]).max() < 0.1 * log_growth
+
+
+@pytest.mark.parametrize("mutation", ["", "largest singular value"])
+def test_polar_factors_are_monotone(mutation):
+    """Theorem label: thm-regularisation-path-bounded
+
+    Part 3, the bound from below: <Y, X - X_0> is at least half the least singular value of X_0
+    times |Y|^2, with Y the difference of the polar factors. Mutation: the largest one.
+    """
+    rng, holds = np.random.default_rng(8), True
+    for shape in [(5, 4)] * 100 + [(3, 4)] * 100:
+        X, X_0 = rng.normal(size=(2, *shape))
+        Y = polar_factor(X) - polar_factor(X_0)
+        values = np.linalg.svd(X_0, compute_uv=False)
+        bound = (values.max() if mutation else values.min()) / 2 * (Y**2).sum()
+        holds &= bool((Y * (X - X_0)).sum() >= bound)
+    assert holds is (mutation == "")
 
 
 @pytest.mark.parametrize("seed", range(4))
