@@ -85,8 +85,9 @@ def color_scale(
     low, high = image.get_clim()
     shown: Any = np.ma.masked_invalid(np.ma.asarray(image.get_array()))
     values = np.ma.compressed(shown)
-    over = bool(len(values)) and values.max() > high
-    under = bool(len(values)) and values.min() < low
+    slack = 1e-6 * (high - low)  # a cosine of 1 may be rounded up
+    over = bool(len(values)) and values.max() > high + slack
+    under = bool(len(values)) and values.min() < low - slack
     extend = {(False, False): "neither", (False, True): "max", (True, False): "min"}
     bar = several[0].figure.colorbar(
         image, ax=several, label=label, location="bottom" if below else "right", shrink=0.6,

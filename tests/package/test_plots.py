@@ -62,6 +62,12 @@ def test_the_scale_of_a_heat_map_names_its_extremes_zero_and_unit(ax):
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["\u22125", "0", "5"]
 
 
+def test_rounding_is_not_beyond_the_scale(ax):
+    """Mutation seen to fail: no slack, so that a cosine of 1 + 2e-16 gets a triangle."""
+    image = ax.imshow([[-1.0, 1.0 + 1e-12]], vmin=-1, vmax=1)
+    assert plots.color_scale(image, ax, "cosine")._colorbar.extend == "neither"
+
+
 def test_one_scale_for_two_pictures_says_where_it_is_exceeded():
     """Mutation seen to fail: `extend` is always "neither"."""
     figure, axes = plt.subplots(1, 2)
