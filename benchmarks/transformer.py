@@ -31,9 +31,9 @@ FOLDER = Path(__file__).parent / "transformer_runs"
 LENGTH = 5
 LONG = {"ridge": 0.0, "optimizer": "adamw", "lr": 3e-3, "schedule": "cosine", "steps": 1600}
 SHORT = LONG | {"lr": 1e-2, "steps": 400}
-# The small decoder by other ways to train it; AdamW on full batches is SHORT.
+# The small decoder by other ways to train it; SHORT is AdamW without decay, which is Adam, on full
+# batches.
 WAYS: dict[str, dict[str, Any]] = {
-    "adam": SHORT | {"optimizer": "adam"},
     "batches": SHORT | {"batch_size": 101},
     "muon": SHORT | {"optimizer": "muon", "lr": 2e-2},
     "spectral": SHORT | {"optimizer": "spectral", "lr": 5e-2},
