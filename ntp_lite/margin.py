@@ -28,7 +28,6 @@ from .constraints import (
 from .linalg import (
     kept_directions,
     nuclear_norm,
-    singular_values,
     spectral_norm,
     svd,
     symmetric_eigen,
@@ -39,8 +38,8 @@ CHECK_EVERY = 10  # iterations at most; a check costs about as much as two of th
 # Below this many entries float32 saves less than the change to float64 costs.
 FLOAT32_FROM = 20_000
 FLOAT32_GAP = 1e-4  # a relative gap that float32 still reaches; float64 does the rest
-# From this many times the tolerance the dual matrix is improved, by this many rounds of projections,
-# which made the gap 4 to 15 times smaller on the benchmarks' instances.
+# From this many times the tolerance on, the dual matrix is improved by this many projections,
+# which made the gap 4 to 15 times smaller on the instances of the benchmarks.
 DUAL_ROUNDS_FROM = 8.0
 DUAL_ROUNDS = 3
 FAR = 1e30  # takes entries on the support out of a comparison
@@ -240,14 +239,16 @@ class MarginADMM:
         self.columns = columns
         self.row_roots, self.column_roots = np.sqrt(self.row_count), np.sqrt(column_count)
         self.S = support[np.ix_(rows, columns)]
-        self.entries = np.nonzero(self.S)
         self.device = device
         self.dtype = torch.float32 if self.S.size > FLOAT32_FROM else torch.float64
-        proxy = self._centred(np.outer(self.row_roots, self.column_roots) * self.S)
-        self.best_L = Best(np.inf, proxy)
-        self.best_dual = Best(0.0, np.zeros(self.S.shape))  # of minus the dual value
+        weighted = np.outer(self.row_roots, self.column_roots) * self.S
+        # Centring over all tokens takes away what is along the roots of their multiplicities.
+        direction = self.row_roots / np.linalg.norm(self.row_roots)
+        proxy = weighted - np.outer(direction, direction @ weighted)
         self.gap = np.inf  # of the iterates, before the dual matrix is improved
         self._to_device(proxy, np.zeros(self.S.shape))
+        self.best_L = Best(np.inf, self.Z.clone())
+        self.best_dual = Best(0.0, torch.zeros_like(self.Z))  # of minus the dual value
         self._start_dual()
 
     def bounds(self) -> tuple[float, float, float]:
@@ -255,9 +256,10 @@ class MarginADMM:
         primal, dual = self.best_L.value, -self.best_dual.value
         return primal, dual, relative_gap(primal - dual, primal)
 
-    def expand_rows(self, A: Matrix) -> Matrix:
+    def expand_rows(self, A: torch.Tensor) -> Matrix:
         """Divide by D; copy entries to every row that was merged into them. Columns stay merged."""
-        return (A / self.column_roots)[self.row_of] / self.row_roots[self.row_of, None]
+        entries = _as_float64(A) / self.column_roots
+        return entries[self.row_of] / self.row_roots[self.row_of, None]
 
     def _to_device(self, Z: Matrix, U: Matrix) -> None:
         """Put the problem and its state on the device, in the current precision."""
@@ -270,6 +272,7 @@ class MarginADMM:
         self.weights = put(np.outer(self.row_roots, self.column_roots))
         self.row_weight = put(self.row_count[:, None])[:, 0]
         self.support_weight = self.row_weight @ self.on
+        self.direction = self.row_weight.sqrt() / self.row_weight.sum().sqrt()
         self.Z = put(Z)
         self.U = put(U)
         self.level = torch.zeros_like(self.Z[0])
@@ -291,18 +294,22 @@ class MarginADMM:
         for b in self.blocks:
             self.U[:, b] = self._project_cone(polar(b), b) / -self.rho
 
-    def _gram(self, A: torch.Tensor) -> torch.Tensor:
-        """The Gram matrix of A (V, m) on its smaller side."""
+    def _gram(self, A: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """The Gram matrix of A (V, m) on its smaller side, computed in this precision."""
         V, m = A.shape
+        dtype = dtype or A.dtype
         if m < V:
+            A = A.to(dtype)
             return A.T @ A
-        if self.device.type != "cpu":
-            return A @ A.T
-        gram = np.zeros((V, V), dtype=A.T.numpy().dtype)
+        gram = torch.zeros(V, V, dtype=dtype, device=self.device)
         for b in self.blocks:
-            block = A[:, b].T.numpy()
-            gram += block.T @ block  # numpy sees the symmetry and does half of the products
-        return torch.from_numpy(gram)
+            block = A[:, b].to(dtype)
+            if self.device.type == "cpu":
+                # numpy sees the symmetry and does half of the products.
+                gram += torch.from_numpy(block.numpy() @ block.numpy().T)
+            else:
+                gram.addmm_(block, block.T)
+        return gram
 
     def _multiply(
         self, A: torch.Tensor, kept: torch.Tensor, factors: torch.Tensor
@@ -378,8 +385,8 @@ class MarginADMM:
         The dual matrix lags behind the logits. Where the gap is near the tolerance, or where the
         logits have settled, so that it is the dual matrix that lags, it is improved first.
         """
-        M = self._centred(self.Z.double().cpu().numpy())
-        primal = float(singular_values(M).sum())
+        M = self.Z - torch.outer(self.direction, self.direction @ self.Z)
+        primal = float(self._singular_values(M).sum())
         G = -self.rho * self.U
         dual = self._offer_dual(G, n_iter)
         self.gap = relative_gap(primal - dual, primal)
@@ -388,24 +395,22 @@ class MarginADMM:
             self._improve(G)
             dual = self._offer_dual(G, n_iter)
         if primal - dual < 1e-6 * primal:
-            primal = nuclear_norm(M)  # the above has eight digits only
+            primal = nuclear_norm(_as_float64(M))  # the above has eight digits only
         self.best_L.offer(primal, M, n_iter)
 
-    def _centred(self, M: Matrix) -> Matrix:
-        """Subtract from M / D what is the mean of each column after expansion.
-
-        In terms of M that is the part along the vector of the roots of the multiplicities.
-        """
-        direction = self.row_roots / np.linalg.norm(self.row_roots)
-        return M - np.outer(direction, direction @ M)
+    def _singular_values(self, A: torch.Tensor) -> torch.Tensor:
+        """Ascending, in float64 whatever the precision of A."""
+        return torch.linalg.eigvalsh(self._gram(A, torch.float64)).clamp(min=0).sqrt()
 
     def _offer_dual(self, G: torch.Tensor, n_iter: int) -> float:
         """The best dual value, that of G scaled into the unit ball included."""
-        point = G.double().cpu().numpy()
-        rows, columns = self.entries
-        weights = self.row_roots[rows] * self.column_roots[columns]
-        value = float(point[rows, columns] @ weights) / max(1.0, spectral_norm(point))
-        self.best_dual.offer(-value, point, n_iter)
+        on_support = [
+            (G[:, b].double() * self.on[:, b] * self.weights[:, b]).sum() for b in self.blocks
+        ]
+        norm = float(self._singular_values(G)[-1])
+        value = float(torch.stack(on_support).sum()) / max(1.0, norm)
+        if -value < self.best_dual.value:  # G itself may be improved in place later
+            self.best_dual.offer(-value, G.clone(), n_iter)
         return -self.best_dual.value
 
     def _improve(self, G: torch.Tensor) -> None:
@@ -426,12 +431,17 @@ class MarginADMM:
     def adapt(self) -> None:
         """After a check: go on in float64 once float32 has given what it can; balance rho."""
         if self.dtype == torch.float32 and self.gap < FLOAT32_GAP:
-            state = [A.double().cpu().numpy() for A in (self.Z, self.U)]
+            state = _as_float64(self.Z), _as_float64(self.U)
             self.dtype = torch.float64
             self._to_device(*state)
         factor = penalty_factor(*self.residuals, IMBALANCE)
         self.rho *= factor
         self.U /= factor
+
+
+def _as_float64(A: torch.Tensor) -> Matrix:
+    """In numpy."""
+    return A.double().cpu().numpy()
 
 
 def _eigh(gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
