@@ -90,9 +90,11 @@ lint: $(STAMP)  ## ruff, mypy, codespell, and the form of the workflows
 	@.venv/bin/codespell
 	@.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
-bench: $(STAMP)  ## measure against other solvers; fails if a result is wrong
-	@for name in margin path labels; do \
-	  echo "== benchmarks/$$name.py"; $(RUN) benchmarks/$$name.py || exit 1; \
+bench: $(STAMP)  ## measure against other solvers (half an hour); fails if a result is wrong
+	@for script in "margin --full" feasible path labels out_of_core train gpu; do \
+	  echo "== benchmarks/$$script"; \
+	  set -- $$script; name=$$1; shift; \
+	  $(RUN) benchmarks/$$name.py "$$@" || exit 1; \
 	done
 
 # The chapter on a pretrained language model works without them, with the measurements that are stored.
