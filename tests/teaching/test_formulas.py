@@ -96,7 +96,7 @@ def test_whatever_draws_formulas_nothing_but_a_formula_is_kept(monkeypatch):
 
 
 def test_a_feedback_page_is_one_file_with_its_formulas(tmp_path):
-    """Seen to fail: `$a<b$` stood in it as it was typed."""
+    """Once `$a<b$` stood in it as it was typed."""
     proof = Part("q1", Kind.DERIVATION, "Question 1", 9, source="Let $a<b$.\n\n$$a^2\n< b^2$$")
     record = Record("a", "", [], [proof], ["See **this**: $c$"], 1.0)
     hand = HandGrades({"q1": 8}, {"q1": "Why $b>0$?\nSee the <hint>."}, comment="Well $\\ge$ done")

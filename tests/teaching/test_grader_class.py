@@ -391,7 +391,7 @@ def test_code_that_no_parser_reads_stops_nothing(source):
 
 
 def test_code_that_ipython_reads_for_hours_is_refused_in_time():
-    """Seen to fail: no limit on this time but that of the batch, after which nothing was known."""
+    """Once there was no limit on this time but that of the batch, after which nothing was known."""
     reported = []
     steps = [Step("code", Kind.ANSWER, "", "total = 1", 0)]
     answers = Answers({"code": ["%time x = 1\n" * 4000]}, {}, [], [])

@@ -65,7 +65,7 @@ def test_the_pages_of_odd_names_are_different_files():
 
 @pytest.mark.parametrize("key", ["assignment", "seed"])
 def test_what_a_notebook_says_it_is_reaches_no_terminal_and_no_table(key):
-    """Seen to fail: it cleared the screen, and broke its row of the table in two."""
+    """Once it cleared the screen, and broke its row of the table in two."""
     master = Notebook([], "ps9", "2027")
     odd = replace(master, **{key: "\x1b[2J\x1b]0;x\x07\n=1+1\ud800"})
     with pytest.raises(NotGradedError) as error:
