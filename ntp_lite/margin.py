@@ -400,7 +400,12 @@ class MarginADMM:
 
     def _singular_values(self, A: torch.Tensor) -> torch.Tensor:
         """Ascending, in float64 whatever the precision of A."""
-        return torch.linalg.eigvalsh(self._gram(A, torch.float64)).clamp(min=0).sqrt()
+        gram = self._gram(A, torch.float64)
+        try:
+            squares = torch.linalg.eigvalsh(gram)
+        except torch.linalg.LinAlgError:
+            squares = _eigh(gram)[0]
+        return squares.clamp(min=0).sqrt()
 
     def _offer_dual(self, G: torch.Tensor, n_iter: int) -> float:
         """The best dual value, that of G scaled into the unit ball included."""
