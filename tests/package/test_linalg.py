@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 import ntp_lite as ntp
-from ntp_lite import _threads, linalg
+from ntp_lite import _threads, linalg, margin
 from ntp_lite._threads import one_thread_if_small
 
 
