@@ -147,7 +147,7 @@ SIX_DIGITS = 5e-7
 # Where a question asks for more: the words with which it does, and how far off an answer may be.
 ASKS_FOR_MORE = {
     "best_bias": ("must have $Q\\pi = f$ to $10^{-9}$ in each entry", 1e-10),
-    "train": ("Slopes of at most $2 \\cdot 10^{-6}$ in every entry", 1e-8),
+    "train": ("slopes below $2 \\cdot 10^{-6}$ in every entry", 1e-8),
 }
 
 
