@@ -17,15 +17,16 @@ from threadpoolctl import ThreadpoolController
 # V = 300 and m = 33,000 took 3.9 s with one and 7.9 s with two, V = 1,000 and m = 10,000 38.5 s and
 # 41.3 s. numpy and torch have pools of their own, which wait for each other.
 SMALL = 2**25
+SMALL_FOR_TORCH = 2**22  # torch alone: from here on a product takes long enough for two threads
 
 
 @contextmanager
-def one_thread_if_small(entries: int) -> Iterator[None]:
-    """Within the block numpy, scipy and torch use one thread if there are few `entries` (V m).
+def one_thread_if_small(entries: int, small: int = SMALL) -> Iterator[None]:
+    """Within the block numpy, scipy and torch use one thread for fewer `entries` (V m) than `small`.
 
     What was set before holds again afterwards, also after an error; a smaller setting stays.
     """
-    if entries >= SMALL:
+    if entries >= small:
         yield
         return
     with _libraries("torch" in sys.modules).limit(limits=1):

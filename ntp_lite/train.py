@@ -27,7 +27,7 @@ from ._interrupts import Interrupts
 from ._objective import Objective
 from ._processes import Processes
 from ._progress import LongRunWarning, progress_bar
-from ._threads import one_thread_if_small
+from ._threads import SMALL_FOR_TORCH, one_thread_if_small
 from .certificate import RidgeCertificate, certify_ridge
 from .config import TrainConfig
 from .metrics import Metrics
@@ -253,7 +253,7 @@ class Trainer:
         clock = LongRunWarning(
             config.steps - self.steps_done, silent=not is_first or not bar.disable
         )
-        threads = one_thread_if_small(self.labels.V * self.labels.m)
+        threads = one_thread_if_small(self.labels.V * self.labels.m, SMALL_FOR_TORCH)
         with bar, threads, Interrupts() as interrupts:
             if not self.history["step"]:
                 self.checked = self.evaluate()["objective"]
