@@ -22,7 +22,7 @@ SMALL_FOR_TORCH = 2**22  # torch alone: from here on a product takes long enough
 
 @contextmanager
 def one_thread_if_small(entries: int, small: int = SMALL) -> Iterator[None]:
-    """Within the block numpy, scipy and torch use one thread for fewer `entries` (V m) than `small`.
+    """Within the block numpy, scipy and torch use one thread if `entries` (V m) are below `small`.
 
     What was set before holds again afterwards, also after an error; a smaller setting stays.
     """
