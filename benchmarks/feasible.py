@@ -4,8 +4,8 @@
 
 Supports of skewed sizes, tokens drawn by a power law (`margin.power_law_supports`), to a relative
 gap of 1e-4, judged by code of the benchmarks' own. What is expected to take longer than the limit
-(seconds) is not run: those cells are scaled from the nearest smaller one that was, by m min(V, m)
-V (the products of a step) with as many steps, and marked with a question mark.
+(seconds) is not run: those cells are scaled from smaller ones that were, by m min(V, m) V (the
+products of a step) with as many steps; the least of these times stands, with a question mark.
 """
 
 from __future__ import annotations
@@ -54,15 +54,16 @@ def main() -> None:
         row: dict[str, Any] = {"V": f"{V:,}"}
         for m in M_SIZES:
             smaller = [size for size in known if size[0] <= V and size[1] <= m]
-            nearest = max(smaller, key=lambda size: work(*size), default=None)
-            guess = known[nearest] * work(V, m) / work(*nearest) if nearest else 0.0
+            scaled = [known[size] * work(V, m) / work(*size) for size in smaller]
+            guess = min(scaled, default=0.0)
             if guess <= limit:
                 known[V, m] = isolated(measured, V, m)["seconds"]
             row[f"m = {m:,}"] = cell(known.get((V, m)), guess)
         rows.append(row)
     note = (
         "Seconds of one run; <= 1 s, <= 1 min, <= 1 h and beyond are named. '?': not run, scaled "
-        "from the nearest smaller one by the operations of a step. Memory: nine numbers of 8 bytes "
+        "from smaller ones by the operations of a step, the least of which stands: read it as a "
+        "lower bound. Memory: nine numbers of 8 bytes "
         "for each entry of the V x m matrix, so that the last cells do not fit this machine."
     )
     report("feasible", f"Max-margin logits to a relative gap of {TOL:g}", rows, note)
