@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from harness import fail_unless, isolated, report
 from instances import published_scale
-from margin import judge, power_law_supports
+from margin import power_law_supports, solve_and_judge
 from train import gradient
 
 import ntp_lite as ntp
@@ -106,14 +106,7 @@ def path_on(device: str) -> dict[str, Any]:
 
 def margin_on(device: str, V: int, m: int, tol: float) -> dict[str, Any]:
     """The max-margin solver on this device, judged by code of the benchmarks' own."""
-    S = power_law_supports(V, m)
-    ntp.solve_max_margin(ntp.random_soft_labels(10, 20, 3), device=device)  # start the libraries
-    start = time.perf_counter()
-    result = ntp.solve_max_margin(S, tol=tol, device=device)
-    seconds = time.perf_counter() - start
-    gap, primal_violation, dual_violation = judge(result.L, result.dual, S)
-    fail_unless(gap <= tol, f"V={V}, m={m}: relative gap {gap:.2e}")
-    fail_unless(max(primal_violation, dual_violation) < 1e-10, f"V={V}, m={m}: not feasible")
+    result, seconds, _, _ = solve_and_judge(power_law_supports(V, m), tol, device)
     return {"seconds": seconds, "iterations": result.n_iter}
 
 

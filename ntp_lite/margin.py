@@ -229,8 +229,8 @@ class MarginADMM:
     norm of the expanded L is |D * L|_* for D = sqrt(r c'), and a dual matrix G becomes G / D
     (chapter max_margin); all matrices here are the weighted ones. Z is always feasible and -rho U
     always in the dual cone, whatever the iteration did. All (V, m) tensors hold one context after
-    the other in memory, and everything but one Gram matrix (of the smaller side) is done in blocks
-    of contexts small enough for the processor's cache.
+    the other in memory; products, projections and updates are done in blocks of contexts small
+    enough for the processor's cache.
     """
 
     def __init__(self, support: Mask, device: torch.device) -> None:
