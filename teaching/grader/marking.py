@@ -77,10 +77,16 @@ Reported = Refused | Failed | Found | Result
 
 # --- One submission ---
 
+_RINGS_AGAIN_SECONDS = 1.0
+
 
 @contextmanager
 def stopped_after(seconds: float, message: str) -> Iterator[None]:
-    """Raise StoppedError with the message when so many seconds are over."""
+    """Raise StoppedError with the message when so many seconds are over.
+
+    Python drops what is raised where nobody can receive it, as in a callback of the collector of
+    garbage. So the alarm rings again until it was heard.
+    """
 
     def ring(number: int | None = None, frame: FrameType | None = None) -> None:
         raise StoppedError(message)
@@ -88,7 +94,7 @@ def stopped_after(seconds: float, message: str) -> Iterator[None]:
     if seconds <= 0:
         ring()
     signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _RINGS_AGAIN_SECONDS)
     try:
         yield
     finally:

@@ -43,6 +43,7 @@ class Student:
         self.limits = limits
         self.scratch = scratch
         self.process: subprocess.Popen[bytes] | None = None
+        self.group = ""
         self.reason_to_stop = ""
         self.starts = 0
 
@@ -61,6 +62,7 @@ class Student:
             MOST_PROCESSES + _other_threads_of_this_user(),
         )
         self.starts += 1
+        self.group = f"{os.getpid()}-{self.starts}"
         self.process = subprocess.Popen(
             [
                 *self._memory_group(),
@@ -79,7 +81,8 @@ class Student:
         theirs.close()
         self.reason_to_stop = ""
         self.channel = TestsEnd(Connection(ours.detach()))
-        threading.Thread(target=self.watch, args=[self.process], daemon=True).start()
+        watched = (self.process, self.group)
+        threading.Thread(target=self.watch, args=watched, daemon=True).start()
         try:
             self.channel.receive()
         except (EOFError, OSError, ValueError):
@@ -87,24 +90,29 @@ class Student:
             lines = said.decode(errors="replace").strip().splitlines() or ["no message"]
             raise StartError(f"the sandbox did not start: {lines[-1]}") from None
 
-    def watch(self, process: subprocess.Popen[bytes]) -> None:
+    def watch(self, process: subprocess.Popen[bytes], group: str) -> None:
         """End the process where it and its children together use too much."""
         most = self.limits.memory_mebibytes
         while process.poll() is None:
             family = _family(process.pid)
             if len(family) > MOST_PROCESSES:
                 self.reason_to_stop = f"started more than {MOST_PROCESSES} processes"
-                self.kill(process)
+                self._end(process, group)
             elif _memory_bytes(family) > most * 2**20:
                 self.reason_to_stop = f"used more than {most} MiB of memory"
-                self.kill(process)
+                self._end(process, group)
             time.sleep(_WATCH_SECONDS)
 
-    def kill(self, process: subprocess.Popen[bytes] | None = None) -> None:
+    def kill(self) -> None:
         """End the process with its children; the whole sandbox falls with its first process."""
-        process = process or self.process
-        if process is None:
-            return
+        if self.process is not None:
+            self._end(self.process, self.group)
+
+    def _end(self, process: subprocess.Popen[bytes], group: str) -> None:
+        """End a process and remove its group.
+
+        Both are named, because the watch may still be here when the next process starts.
+        """
         if process.poll() is None:
             try:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -112,18 +120,15 @@ class Student:
                 process.kill()
             process.wait()
         if self.sandbox.memory:
-            if self.sandbox.memory.ran_out(self._group_name()):
+            if process is self.process and self.sandbox.memory.ran_out(group):
                 self.reason_to_stop = f"used more than {self.limits.memory_mebibytes} MiB of memory"
-            self.sandbox.memory.leave(self._group_name())
-
-    def _group_name(self) -> str:
-        return f"{os.getpid()}-{self.starts}"
+            self.sandbox.memory.leave(group)
 
     def _memory_group(self) -> list[str]:
         """Return what puts the process into a group; the watch is there in any case."""
         if self.sandbox.memory is None:
             return []
-        return self.sandbox.memory.enter(self._group_name(), self.limits.memory_mebibytes)
+        return self.sandbox.memory.enter(self.group, self.limits.memory_mebibytes)
 
 
 def _other_threads_of_this_user() -> int:

@@ -407,7 +407,7 @@ def test_without_bubblewrap_the_limits_hold_and_the_command_says_so(tmp_path):
     folder = make_folder(tmp_path, notebooks | {"honest": submission()})
     limits = ["--cell-seconds", "8", "--memory", "400"]
     done = run(folder, tmp_path / "out", *limits, path=str(tmp_path))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "WITHOUT a sandbox (bubblewrap (bwrap) is not installed)" in done.stderr
     server.close()
     found = {name: record["marks"] for name, record in results(tmp_path / "out").items()}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gc
+import threading
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +18,15 @@ from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.helpers import find_helpers
 from teaching.grader.late import LatePolicy, read_due, read_time
-from teaching.grader.marking import Marking, Refused
+from teaching.grader.marking import Marking, Refused, stopped_after
 from teaching.grader.plan import Answers, Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.grader.results import Marked, export_to_systems, grades_table
 from teaching.grader.roster import Roster
+from teaching.grader.sandbox import Sandbox
 from teaching.grader.similarity import find_alike
-from teaching.grader.student import Limits
+from teaching.grader.student import Limits, Student
+from teaching.inside.errors import StoppedError
 
 # The first lines of the tables that the two systems write, as their documentation shows them.
 CANVAS = """\
@@ -403,6 +408,76 @@ def test_code_that_ipython_reads_for_hours_is_refused_in_time():
         raise RuntimeError("Input transformation still changing after 500 iterations. Aborting.")
 
     assert find_helpers(steps, answers, too_many) == {"code": []}
+
+
+def test_an_alarm_that_nobody_received_rings_again():
+    """The collector of garbage drops what its callbacks raise; once the limit was gone with it."""
+    dropped = []
+
+    def swallow(phase: str, info: dict[str, int]) -> None:
+        try:
+            end = time.monotonic() + 0.5
+            while not dropped and time.monotonic() < end:
+                pass
+        except StoppedError as stop:
+            dropped.append(stop)
+
+    gc.callbacks.append(swallow)
+    try:
+        with pytest.raises(StoppedError, match="too long"), stopped_after(0.1, "too long"):
+            gc.collect()
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                pass
+    finally:
+        gc.callbacks.remove(swallow)
+    assert dropped
+
+
+class Groups:
+    """Stands for control groups; the watch, which is no main thread, comes late to leave its own."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+        self.left: list[str] = []
+        self.restarted = threading.Event()
+
+    def enter(self, name: str, mebibytes: int) -> list[str]:
+        self.entered.append(name)
+        return []
+
+    def ran_out(self, name: str) -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            assert self.restarted.wait(20)
+        return False
+
+    def leave(self, name: str) -> None:
+        self.left.append(name)
+
+
+def test_the_watch_of_a_process_leaves_the_group_of_the_next_alone(tmp_path, monkeypatch):
+    """Once it removed the new group, often before the new process was in it."""
+    groups = Groups()
+    student = Student(Sandbox((), "", groups), Limits(20, 20, 2000), str(tmp_path))
+    takes = []
+    monkeypatch.setattr(
+        "teaching.grader.student._memory_bytes",
+        lambda family: 2**40 if family and family[0].pid in takes else 0,
+    )
+    student.start()
+    takes.append(student.process.pid)
+    assert student.process.wait(20)
+    student.kill()
+    student.start()
+    groups.restarted.set()
+    try:
+        end = time.monotonic() + 20
+        while len(groups.left) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert groups.left == [groups.entered[0]] * 2 and len(set(groups.entered)) == 2
+        assert student.is_alive()
+    finally:
+        student.kill()
 
 
 def test_what_many_gave_and_what_is_short_is_no_hint():

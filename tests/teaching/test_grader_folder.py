@@ -85,7 +85,7 @@ def test_two_files_of_a_student_give_one_row_and_those_who_left_leave_nothing(tm
     list_of_class.write_text(ROSTER.format("Ada <i>Lovelace</i>,42,2027-03-03\n"))
     options = ["--roster", str(list_of_class), "--due", "2027-03-01", *OPTIONS]
     done = run(folder, out, *options)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout.splitlines()
     assert "not counted: 42_ps1-1, because 42_ps1-2 counts" in said
     assert "not counted: a.html/43_b, because 43 counts" in said

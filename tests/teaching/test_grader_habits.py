@@ -183,7 +183,7 @@ def graded(tmp_path_factory):
     place = tmp_path_factory.mktemp("habits")
     folder = make_folder(place, numbered)
     done = run(folder, place / "out", "--memory", "1500", *OPTIONS)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     found = results(place / "out")
     names = list(notebooks)
     pages = {

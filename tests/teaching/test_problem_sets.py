@@ -96,7 +96,7 @@ def test_the_grader_agrees(name, tmp_path):
     words = [sys.executable, "-m", "teaching.grader", folder, "--jobs", "1", *OPTIONS]
     words += ["--master", tmp_path / "master.ipynb", "--out", tmp_path / "out"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     row = table(tmp_path / "out" / "grades.csv")["untouched"]
     total = next(key for key in row if key.startswith("autograded"))
     assert float(row[total]) == 0 and row[list(row)[-1]] == "0"  # derivations left blank count 0

@@ -83,7 +83,7 @@ def test_the_command_executes_and_keeps_what_is_not_its_own(tmp_path):
     book = os.pathsep.join([str(ROOT), str(ROOT / "book" / "_ext")])  # as the Makefile calls it
     environment = {**os.environ, "PYTHONPATH": book}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     target = tmp_path / "out" / "5"
     values = json.loads((target / "instructor" / "expected_values.json").read_text())
     assert set(values) == {"ps1"} and numbers(values)
