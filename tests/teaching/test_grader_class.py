@@ -435,7 +435,7 @@ def test_an_alarm_that_nobody_received_rings_again():
 
 
 class Groups:
-    """Stands for control groups; the watch, which is no main thread, comes late to leave its own."""
+    """Stands for control groups; the watch, in its own thread, comes late to leave its group."""
 
     def __init__(self) -> None:
         self.entered: list[str] = []
