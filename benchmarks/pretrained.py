@@ -306,6 +306,29 @@ def supports(reader: Reader) -> dict[str, Any]:
     }
 
 
+LONG = 5.0  # a vector is long at this many times the median length
+
+
+def lengths_by_layer(reader: Reader) -> dict[str, Any]:
+    """Why cosines change between layers: a few long vectors can rule the spread of all."""
+    labels = reader.labels("primer", MAIN["primer"])
+    contexts = contexts_of(labels)
+    rows = []
+    for H in layers_of(reader.model("primer"), contexts, "primer_4_plain").astype(float):
+        squares = np.linalg.svd(measure.centred(H), compute_uv=False) ** 2
+        length = np.linalg.norm(H, axis=0) / np.median(np.linalg.norm(H, axis=0))
+        last_words = {reader.spell("primer", [word]) for word in contexts[length > LONG, -1]}
+        rows.append(
+            {
+                "share of the leading direction": float(squares[0] / squares.sum()),
+                "longest over median": float(length.max()),
+                "long contexts": int((length > LONG).sum()),
+                "their last words": sorted(last_words),
+            }
+        )
+    return {"long means over the median times": LONG, "layers": rows}
+
+
 def shown_contexts(reader: Reader) -> dict[str, Any]:
     """The map of cosines layer by layer, and neighbours of contexts in their own words."""
     labels = reader.labels("primer", MAIN["primer"])
@@ -454,6 +477,7 @@ def futures_of_decoder(chosen: NDArray[Any]) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[Reader], dict[str, Any]]] = {
     "shown": shown_contexts,
+    "lengths": lengths_by_layer,
     "supports": supports,
     **conditions(),
     "spectrum": spectrum,
