@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from teaching.grader.marking import Failed, Reported, mark
+from teaching.grader.marking import Failed, Reported, WantsToBeAlone, mark
 from teaching.grader.notebook import Notebook
 from teaching.grader.plan import libraries_of, make_plan
 from teaching.grader.records import Record, make_record
@@ -22,7 +23,7 @@ from teaching.grader.sandbox import Sandbox, process_environment
 from teaching.grader.student import Limits
 from teaching.grader.submissions import printable
 
-_GRACE_SECONDS = 30
+_GRACE_SECONDS = 60
 
 
 @dataclass
@@ -36,7 +37,11 @@ class Active:
 
 
 class Batch:
-    """Marks submissions, `jobs` at a time."""
+    """Marks submissions, `jobs` at a time.
+
+    One whose time was over because others took the processor waits, and goes on alone when all
+    others are finished.
+    """
 
     def __init__(self, master: Notebook, sandbox: Sandbox, limits: Limits, jobs: int) -> None:
         self.master = master
@@ -45,6 +50,7 @@ class Batch:
         self.limits = limits
         self.jobs = jobs
         self.active: dict[Connection, Active] = {}
+        self.waiting: dict[Connection, Active] = {}
         self.context = multiprocessing.get_context("forkserver")
         self._preload()
 
@@ -64,9 +70,11 @@ class Batch:
         shown = ""
         with bar:
             try:
-                while queue or self.active:
+                while queue or self.active or self.waiting:
                     while queue and len(self.active) < self.jobs:
                         self._start(*queue.pop(0))
+                    if not self.active:
+                        self._go_on_alone()
                     if (names := self._names()) != shown:
                         bar.set_postfix_str(names)
                         shown = names
@@ -74,20 +82,28 @@ class Batch:
                         keep(record)
                         bar.update()
             finally:
-                for active in self.active.values():
+                for active in (self.active | self.waiting).values():
                     _stop(active.process)
                 self.active.clear()
+                self.waiting.clear()
 
     def _names(self) -> str:
         return ", ".join(printable(active.name) for active in self.active.values())
 
     def _start(self, name: str, path: Path) -> None:
-        ours, theirs = self.context.Pipe(duplex=False)
+        ours, theirs = self.context.Pipe()
         task = (theirs, str(path), self.master, self.sandbox, self.limits)
         process = self.context.Process(target=mark, args=task)
         process.start()
         theirs.close()
         self.active[ours] = Active(name, process, time.monotonic())
+
+    def _go_on_alone(self) -> None:
+        pipe, active = self.waiting.popitem()
+        active.started = time.monotonic()
+        self.active[pipe] = active
+        with contextlib.suppress(OSError):  # one that has ended is collected as such
+            pipe.send("go on")
 
     def _collect(self) -> list[Record]:
         """Wait for a moment, and return the records of those that are finished."""
@@ -95,8 +111,10 @@ class Batch:
         records = []
         for pipe, active in list(self.active.items()):
             is_over = pipe in ready and not self._receive(pipe, active)
+            if pipe in self.waiting:
+                continue
             seconds = time.monotonic() - active.started
-            # A rehearsal may take as long again.
+            # It is run twice, and each time may take so long.
             if not is_over and seconds < 2 * self.limits.notebook_seconds + _GRACE_SECONDS:
                 continue
             _stop(active.process)  # where it has not ended: held in code that no alarm can leave
@@ -109,9 +127,13 @@ class Batch:
     def _receive(self, pipe: Connection, active: Active) -> bool:
         """Take one report; say whether there may be more."""
         try:
-            active.reports.append(pipe.recv())
-        except EOFError:
+            report = pipe.recv()
+        except (EOFError, OSError):
             return False
+        if isinstance(report, WantsToBeAlone):
+            self.waiting[pipe] = self.active.pop(pipe)
+        else:
+            active.reports.append(report)
         return True
 
 

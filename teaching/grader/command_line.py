@@ -264,6 +264,7 @@ class Run:
             said.append(f"in {self.sheet.path.name}, but {what}: {', '.join(sorted(lost))}")
         if changed := [m.name for m in marked if m.changed]:
             said.append(f"changed since it was marked by hand: {', '.join(changed)}")
+        said += self.sheet.problems
         said += self._about_roster(marked)
         said += self._about_left_over()
         said.append(
@@ -296,7 +297,14 @@ class Run:
             said.append(f"no late days counted, because no time is known: {', '.join(unknown)}")
         if nobody := [m.name for m in marked if m.person is None]:
             said.append(f"in no row of {self.roster.path.name}: {', '.join(nobody)}")
+        for person, files in self.roster.disputed:
+            said.append(
+                f"files of different senders for {printable(person.name or person.id)}, none "
+                f"counts: {_listed(files)}; name the right one in the column `submission` of "
+                f"{self.roster.path.name}"
+            )
         handed_in = {m.person.id for m in marked if m.person}
+        handed_in |= {person.id for person, _ in self.roster.disputed}
         if absent := [p.name for p in self.roster.people if p.id not in handed_in]:
             said.append(f"handed in nothing: {', '.join(map(printable, absent))}")
         for other, counts in self.not_counted.items():

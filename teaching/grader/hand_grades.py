@@ -35,6 +35,11 @@ class HandGrades:
     versions: dict[str, str] = field(default_factory=dict)
     comment: str = ""  # on the submission as a whole
 
+    @property
+    def is_empty(self) -> bool:
+        """Say whether a person entered nothing; versions are the grader's own."""
+        return not (self.points or self.comments or self.comment)
+
     def points_for(self, part: Part) -> float | None:
         """Return the points of a derivation; an answer that was left blank counts 0."""
         if part.id in self.points:
@@ -84,6 +89,9 @@ class Sheet:
             self.table.rows = [self._titles()]
         self.columns = [title.split(" (max")[0].strip() for title in self.table.rows[0]]
         self._check_columns()
+        self.problems: list[str] = []  # rows that count for nobody, in one sentence each
+        self.rows: dict[str, list[str]] = {}  # by the names that they are for
+        self.unclear: set[str] = set()  # names that stand in several rows with different marks
         self.grades = self._read_rows()
 
     def _titles(self) -> list[str]:
@@ -105,21 +113,45 @@ class Sheet:
                 raise BadInputError(f"{self.path} lacks the column {name!r}")
 
     def _read_rows(self) -> dict[str, HandGrades]:
+        """Read all rows; one that tells nobody's marks is named, and stops nothing."""
         grades: dict[str, HandGrades] = {}
-        for row in self.table.rows[1:]:
-            cells = {
-                column: value
-                for column, value in zip_longest(self.columns, row, fillvalue="")
-                if value.strip()
-            }
-            if not cells:
-                continue
-            name = cells.pop("submission", "")
-            if not name or name in grades or "" in cells:
-                problem = "more cells than columns" if "" in cells else "no name or a name twice"
-                raise BadInputError(f"{self.path} has a row with {problem}: {', '.join(row):.80}")
-            grades[name] = self._read_row(name, cells)
-        return grades
+        places: dict[str, int] = {}
+        for place, row in enumerate(self.table.rows[1:], start=2):
+            cells = self._cells(place, row)
+            name = cells.pop("submission", "").strip()
+            read = self._read_row(name or f"row {place}", cells)
+            if not name:
+                if not read.is_empty:
+                    self.problems.append(
+                        f"row {place} of {self.path.name} has no name, and counts for nobody: "
+                        "enter the submission's name, or delete the row"
+                    )
+            elif name not in grades or grades[name].is_empty:
+                grades[name] = read
+                places[name] = place
+                self.rows[name] = row
+            elif not read.is_empty and read != grades[name]:
+                self.unclear.add(name)
+                self.problems.append(
+                    f"rows {places[name]} and {place} of {self.path.name} are both called "
+                    f"{name:.80} and differ, and neither counts: delete one, or mend its name "
+                    "(a spreadsheet makes 42 of 0042)"
+                )
+        return {name: read for name, read in grades.items() if name not in self.unclear}
+
+    def _cells(self, place: int, row: list[str]) -> dict[str, str]:
+        """Return the cells of a row in which something stands, by their columns."""
+        cells = {
+            column: value
+            for column, value in zip_longest(self.columns, row, fillvalue="")
+            if value.strip()
+        }
+        if "" in cells:
+            raise BadInputError(
+                f"row {place} of {self.path} has more cells than columns: {', '.join(row):.80}; "
+                "put a text with commas between quotation marks"
+            )
+        return cells
 
     def _read_row(self, name: str, cells: dict[str, str]) -> HandGrades:
         entered = HandGrades(comment=cells.get("comment", ""))
@@ -151,16 +183,16 @@ class Sheet:
     def update(self, records: list[Record]) -> None:
         """Add rows for new submissions, and versions, but where points are for another proof."""
         changed = self.is_new
-        rows = {
-            row[self.columns.index("submission")]: row for row in self.table.rows[1:] if any(row)
-        }
         for record in records:
             name = in_table(record.name)
-            if name not in rows:
-                rows[name] = [name if column == "submission" else "" for column in self.columns]
-                self.table.rows.append(rows[name])
+            if name in self.unclear:
+                continue
+            if name not in self.rows:
+                row = [name if column == "submission" else "" for column in self.columns]
+                self.rows[name] = row
+                self.table.rows.append(row)
                 changed = True
-            changed |= self._renew_versions(rows[name], record)
+            changed |= self._renew_versions(self.rows[name], record)
         if changed:
             write_table(self.path, self.table)
 

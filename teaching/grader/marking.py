@@ -3,6 +3,12 @@
 The process that runs this never runs a line of the submission: it sends the given cells and the
 student's answers to a second process (teaching/inside), fetches the names that the master's answer
 cells bind, and runs the tests on them.
+
+A submission is run twice. The first time hidden tests are left out, and whatever goes wrong is told
+in full: nothing hidden is there to be told. Then, where a test with hidden lines has passed so far,
+all is run again with them in a fresh process, and of this run nothing but "passed" or "failed" is
+told. So no word of a feedback page can depend on hidden data, whatever the submission keeps
+and wherever it keeps it: the words are there before the data are.
 """
 
 from __future__ import annotations
@@ -20,8 +26,9 @@ from types import FrameType
 from typing import Any
 
 from teaching.cells import hidden_lines, without_hidden_tests
+from teaching.grader.bounds import OutOfTimeError, stopped_after
 from teaching.grader.errors import NotGradedError
-from teaching.grader.explain import ALL_IS_WELL, Explainer, Explanation
+from teaching.grader.explain import Explainer
 from teaching.grader.helpers import Helper, find_helpers, helper_sources
 from teaching.grader.notebook import Notebook, read_notebook
 from teaching.grader.plan import (
@@ -72,33 +79,22 @@ class Result:
     message: str
 
 
-Reported = Refused | Failed | Found | Result
+@dataclass(frozen=True)
+class WantsToBeAlone:
+    """Others took the processor: it waits for a word, and then tries once more."""
+
+
+Reported = Refused | Failed | Found | Result | WantsToBeAlone
 
 
 # --- One submission ---
 
-_RINGS_AGAIN_SECONDS = 1.0
-
-
-@contextmanager
-def stopped_after(seconds: float, message: str) -> Iterator[None]:
-    """Raise StoppedError with the message when so many seconds are over.
-
-    Python drops what is raised where nobody can receive it, as in a callback of the collector of
-    garbage. So the alarm rings again until it was heard.
-    """
-
-    def ring(number: int | None = None, frame: FrameType | None = None) -> None:
-        raise StoppedError(message)
-
-    if seconds <= 0:
-        ring()
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, _RINGS_AGAIN_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+FAILED_HIDDEN_TEST = (
+    "Passes the public tests, but not the hidden ones: on other data your answer is wrong, raises "
+    "an error, or takes too much time or memory."
+)
+# A submission that had less than this share of one processor when its time was over tries again.
+_FAIR_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -112,10 +108,7 @@ class Executed:
 
 
 class Marker:
-    """Runs the master's cells here, the student's there, and marks the tests.
-
-    A rehearsal leaves hidden tests out: what is said in it gives nothing of them away.
-    """
+    """Runs the master's cells here, the student's there, and marks the tests."""
 
     def __init__(
         self,
@@ -123,39 +116,51 @@ class Marker:
         answers: dict[str, str],
         helpers: dict[str, list[Helper]],
         explainer: Explainer,
-        is_rehearsal: bool = False,
+        with_hidden_tests: bool,
     ) -> None:
         self.student = student
         self.limits = student.limits
         self.answers = answers
         self.helpers = helpers
         self.explainer = explainer
-        self.is_rehearsal = is_rehearsal
+        self.with_hidden_tests = with_hidden_tests
         self.shell = new_shell()
         self.shell.reset(new_session=False)
         self.shell.user_ns["__name__"] = "__main__"
         self.namespace: dict[str, Any] = self.shell.user_ns
         self.shared: dict[str, Any] = {}  # what the given cells define on both sides
         self.executed: list[Executed] = []
-        self.hidden_tests_ran = False
+        self.stopped: set[str] = set()  # the steps that had to be stopped
+        self.was_starved = False  # of processor time, when its time on the wall was over
         self.start_time = time.monotonic()
+        self.start_work = self.seconds_of_work()
+
+    def seconds_of_work(self) -> float:
+        """Return how long processors have worked for this submission, on both sides."""
+        return time.process_time() + self.student.seconds_of_work
 
     @contextmanager
     def time_limit(self, for_cell: bool = True) -> Iterator[None]:
-        """Raise StoppedError when the time for a cell or for the notebook is over."""
-        seconds = self.start_time + self.limits.notebook_seconds - time.monotonic()
+        """Raise OutOfTimeError when the time for a cell or for the notebook is over."""
+        start_time, start_work = self.start_time, self.start_work
         allowed, what = self.limits.notebook_seconds, "notebook"
+        seconds = start_time + allowed - time.monotonic()
         if for_cell and self.limits.cell_seconds < seconds:
-            seconds = self.limits.cell_seconds
+            start_time, start_work = time.monotonic(), self.seconds_of_work()
             allowed, what = self.limits.cell_seconds, "cell"
+            seconds = allowed
+        try:
+            with stopped_after(seconds, f"took longer than {allowed:g} s for the {what}"):
+                yield
+        except OutOfTimeError:
+            share = (self.seconds_of_work() - start_work) / (time.monotonic() - start_time)
+            self.was_starved |= share < _FAIR_SHARE
+            raise
 
-        with stopped_after(seconds, f"took longer than {allowed:g} s for the {what}"):
-            yield
-
-    def run(self, step: Step) -> Explanation:
-        """Do one step and explain what went wrong."""
+    def run(self, step: Step) -> str:
+        """Do one step and say what went wrong; "" where all is well."""
         if step.kind is Kind.DERIVATION:
-            return ALL_IS_WELL
+            return ""
         try:
             self.have_student()
             if step.kind is Kind.TEST:
@@ -165,8 +170,8 @@ class Marker:
             return self.run_answer(step)
         except StoppedError as stop:
             self.student.kill()
-            told = f"Stopped: {self.student.reason_to_stop or stop}."
-            return Explanation(told, told)
+            self.stopped.add(step.id)
+            return f"Stopped: {self.student.reason_to_stop or stop}."
 
     def have_student(self) -> None:
         """See that there is a student's process; after an end, repeat what did not end it."""
@@ -181,32 +186,30 @@ class Marker:
                     self.executed.remove(cell)
                     break
 
-    def run_there(self, cell: Executed) -> Explanation:
+    def run_there(self, cell: Executed) -> str:
         """Run a cell in the student's process and fetch the names that the tests will use."""
         channel = self.student.channel
         channel.shared = self.shared
-        problem = ALL_IS_WELL
+        problem = ""
         with self.time_limit():
             for source in helper_sources(cell.helpers):
                 said = self.attempt(channel.ask, "run", cell.id, source)
-                problem = problem if problem.safe else said
-            said = self.attempt(channel.ask, "run", cell.id, cell.source)
-            problem = said if said.safe else problem
+                problem = problem or said
+            problem = self.attempt(channel.ask, "run", cell.id, cell.source) or problem
             for name in cell.names:
                 self.namespace.pop(name, None)
                 unreadable = self.attempt(self.fetch, name)
-                if unreadable.safe and not problem.safe:
-                    begin = f"`{name}` cannot be read: "
-                    problem = Explanation(begin + unreadable.full, begin + unreadable.safe)
+                if unreadable and not problem:
+                    problem = f"`{name}` cannot be read: {unreadable}"
         return problem
 
-    def attempt(self, action: Callable[..., Any], *arguments: Any) -> Explanation:
+    def attempt(self, action: Callable[..., Any], *arguments: Any) -> str:
         """Do it and explain the error, if there is one."""
         try:
             action(*arguments)
         except Exception as error:
             return self.explainer.explain(error)
-        return ALL_IS_WELL
+        return ""
 
     def fetch(self, name: str) -> None:
         """Fetch a value; a name that is not defined stays undefined."""
@@ -215,9 +218,9 @@ class Marker:
         except NameError:
             return
 
-    def run_given(self, step: Step) -> Explanation:
+    def run_given(self, step: Step) -> str:
         """Run a given cell on both sides; it may fail where it builds on a wrong answer."""
-        problem = ALL_IS_WELL
+        problem = ""
         with self.time_limit():
             try:
                 execute(self.shell, step.id, step.source)
@@ -230,9 +233,9 @@ class Marker:
         cell = Executed(step.id, step.source, fetched, [])
         there = self.run_there(cell)
         self.executed.append(cell)
-        return there if there.safe else problem
+        return there or problem
 
-    def run_answer(self, step: Step) -> Explanation:
+    def run_answer(self, step: Step) -> str:
         """Run the student's answer, after the helpers that it needs."""
         names = names_in(self.shell.transform_cell(step.source)).bound
         source = self.answers.get(step.id, "")
@@ -241,36 +244,39 @@ class Marker:
         self.executed.append(cell)
         return problem
 
-    def test(self, step: Step) -> Explanation:
+    def test(self, step: Step) -> str:
         """Run a test cell; only one that runs to its end earns its points."""
-        source = without_hidden_tests(step.source) if self.is_rehearsal else step.source
+        source = step.source if self.with_hidden_tests else without_hidden_tests(step.source)
         self.explainer.tests[step.id] = self.shell.transform_cell(source)
         try:
             with self.time_limit():
                 execute(self.shell, step.id, source)
         except (Exception, SystemExit) as error:
-            explained = self.explainer.explain(error)
-            return explained if explained.safe else Explanation(*["The test failed."] * 2)
-        finally:
-            self.hidden_tests_ran |= bool(hidden_lines(source))
-        return ALL_IS_WELL
+            return self.explainer.explain(error) or "The test failed."
+        return ""
 
 
 class Marking:
     """One submission, from its file to the report."""
 
     def __init__(
-        self, report: Callable[[Reported], None], steps: list[Step], student: Student
+        self,
+        report: Callable[[Reported], None],
+        wait_to_be_alone: Callable[[], None],
+        steps: list[Step],
+        student: Student,
     ) -> None:
         self.report = report
+        self.wait_to_be_alone = wait_to_be_alone
         self.steps = steps
         self.student = student
 
     def mark(self, answers: Answers, notes: list[str]) -> None:
-        """Mark all steps; then rehearse, where messages had to be withheld."""
+        """Mark all steps: first what a student may read about, then the hidden tests."""
         allowed = self.student.limits.cell_seconds
+        took_long = f"its code takes longer than {allowed:g} s to read"
         try:
-            with stopped_after(allowed, f"its code takes longer than {allowed:g} s to read"):
+            with stopped_after(allowed, took_long, own_time=True):
                 helpers, left, own_names = _look_at_code(self.steps, answers)
         except StoppedError as stop:
             self.report(Refused(str(stop)))
@@ -281,43 +287,68 @@ class Marking:
         sources = {name: "\n\n".join(parts) for name, parts in answers.sources.items()}
         explainer = Explainer(own_names)
         explainer.answer_lines = {name: text.count("\n") + 1 for name, text in sources.items()}
-        marker = Marker(self.student, sources, helpers, explainer)
-        withheld = []
-        stopped = set()
-        for step in self.steps:
-            explanation = marker.run(step)
-            message = explanation.full
-            if explanation.full != explanation.safe and marker.hidden_tests_ran:
-                withheld.append(step.id)
-                message = explanation.safe
-            if message.startswith("Stopped"):
-                stopped.add(step.id)
-            self.report(Result(step.id, _with_remark(message, answers, step)))
-        if withheld:
-            self.rehearse(sources, helpers, explainer, withheld, stopped, answers)
 
-    def rehearse(
-        self,
-        sources: dict[str, str],
-        helpers: dict[str, list[Helper]],
-        explainer: Explainer,
-        withheld: list[str],
-        stopped: set[str],
-        answers: Answers,
+        def marker(with_hidden_tests: bool) -> Marker:
+            self.student.kill()
+            return Marker(self.student, sources, helpers, explainer, with_hidden_tests)
+
+        waiting, stopped = self.run_public_tests(marker, answers)
+        if waiting:
+            last = max(number for number, step in enumerate(self.steps) if step.id in waiting)
+            steps = [step for step in self.steps[: last + 1] if step.id not in stopped]
+            self.run_hidden_tests(marker, steps, waiting)
+
+    def run_public_tests(
+        self, marker: Callable[[bool], Marker], answers: Answers
+    ) -> tuple[set[str], set[str]]:
+        """Run all but hidden tests, and report everything that goes wrong in full.
+
+        Returns the tests that wait for their hidden lines, and the steps that were stopped. Until
+        the hidden lines have run, their tests count as failed.
+        """
+        waiting: set[str] = set()
+
+        def tell(step: Step, message: str) -> None:
+            waiting.discard(step.id)  # from a first try
+            if not message and step.kind is Kind.TEST and hidden_lines(step.source):
+                waiting.add(step.id)
+                message = FAILED_HIDDEN_TEST
+            self.report(Result(step.id, _with_remark(message, answers, step)))
+
+        stopped = self.run_steps(lambda: marker(False), self.steps, tell)
+        return waiting, stopped
+
+    def run_hidden_tests(
+        self, marker: Callable[[bool], Marker], steps: list[Step], waiting: set[str]
     ) -> None:
-        """Run everything again in a fresh process, without hidden tests, for its messages."""
-        self.student.kill()
-        marker = Marker(self.student, sources, helpers, explainer, is_rehearsal=True)
-        left = set(withheld)
-        for step in self.steps:
-            if not left:
-                return
-            if step.id in stopped:
-                continue
-            explanation = marker.run(step)
-            if step.id in left and explanation.full:
-                self.report(Result(step.id, _with_remark(explanation.full, answers, step)))
-            left.discard(step.id)
+        """Run all again with hidden tests, and report those that pass; nothing else."""
+
+        def tell(step: Step, message: str) -> None:
+            if step.id in waiting and not message:
+                self.report(Result(step.id, ""))
+
+        self.run_steps(lambda: marker(True), steps, tell)
+
+    def run_steps(
+        self, marker: Callable[[], Marker], steps: list[Step], tell: Callable[[Step, str], None]
+    ) -> set[str]:
+        """Run the steps in a fresh process; return those that were stopped.
+
+        Where time ran out because others took the processor, all is run once more, alone.
+        """
+        for is_alone in (False, True):
+            if is_alone:
+                self.student.kill()
+                self.wait_to_be_alone()
+            running = marker()
+            for step in steps:
+                message = running.run(step)
+                if running.was_starved and not is_alone:
+                    break
+                tell(step, message)
+            else:
+                break
+        return running.stopped
 
 
 def _look_at_code(
@@ -367,7 +398,15 @@ def _with_remark(message: str, answers: Answers, step: Step) -> str:
 def mark(pipe: Connection, path: str, master: Notebook, sandbox: Sandbox, limits: Limits) -> None:
     """Grade one submission in a process of its own and send what is found, step by step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends us
+    silence()
+    # Hostile files are read and hostile values come here.
+    limit("AS", (2 * limits.memory_mebibytes + 4096) * 2**20)
     report: Callable[[Reported], None] = pipe.send
+
+    def wait_to_be_alone() -> None:
+        report(WantsToBeAlone())
+        pipe.recv()
+
     steps = make_plan(master)
     try:
         submission = read_notebook(Path(path))
@@ -375,9 +414,6 @@ def mark(pipe: Connection, path: str, master: Notebook, sandbox: Sandbox, limits
     except NotGradedError as error:
         report(Refused(str(error)))
         return
-    silence()
-    # Hostile values come here.
-    limit("AS", (2 * limits.memory_mebibytes + 4096) * 2**20)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         os.chdir(scratch)
         os.environ["IPYTHONDIR"] = scratch
@@ -390,7 +426,7 @@ def mark(pipe: Connection, path: str, master: Notebook, sandbox: Sandbox, limits
 
         signal.signal(signal.SIGTERM, end)
         try:
-            Marking(report, steps, student).mark(answers, [])
+            Marking(report, wait_to_be_alone, steps, student).mark(answers, [])
         except StartError as error:
             report(Failed(str(error)))
         finally:

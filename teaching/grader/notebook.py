@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from teaching.grader.bounds import OutOfTimeError, extra_memory, stopped_after
 from teaching.grader.errors import NotGradedError
 
 LARGEST_FILE_BYTES = 20 * 2**20
+MOST_CELLS = 5000
+# What reading a file of the largest size may take; its JSON needs far less of both.
+_READING_SECONDS = 30
+_READING_MEBIBYTES = 2048
 NO_NOTEBOOK = "not a notebook"  # how the reason begins where the file is something else
 
 
@@ -53,16 +58,39 @@ def read_notebook(path: Path) -> Notebook:
     except OSError as error:
         raise NotGradedError(f"cannot be read: {error.strerror}") from None
     try:
-        content = json.loads(data.decode("utf-8-sig"))
+        took_long = f"takes longer than {_READING_SECONDS} s to read"
+        with (
+            stopped_after(_READING_SECONDS, took_long, own_time=True),
+            extra_memory(_READING_MEBIBYTES),
+        ):
+            return parse_notebook(_parse_json(data))
+    except OutOfTimeError as stop:
+        raise NotGradedError(str(stop)) from None
+    except MemoryError:
+        raise NotGradedError(
+            f"needs more than {_READING_MEBIBYTES} MiB of memory to read"
+        ) from None
+
+
+def _parse_json(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise NotGradedError(f"{NO_NOTEBOOK}: the file is not valid JSON") from None
-    return parse_notebook(content)
 
 
 def parse_notebook(content: Any) -> Notebook:
-    """Return the notebook that this JSON describes."""
+    """Return the notebook that this JSON describes.
+
+    Cells are counted before they are built: an entry of two bytes becomes an object of hundreds.
+    """
     if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
         raise NotGradedError(f"{NO_NOTEBOOK} of format 4: it has no list of cells")
+    if len(content["cells"]) > MOST_CELLS:
+        raise NotGradedError(
+            f"has {len(content['cells']):,} cells, more than {MOST_CELLS:,}: delete those that do "
+            "not belong to the problem set"
+        )
     cells = [_parse_cell(_dictionary(cell)) for cell in content["cells"]]
     identity = _dictionary(_dictionary(content.get("metadata")).get("ntp_lite"))
     names = (identity.get(key) for key in ("assignment", "seed"))

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from teaching.grader.errors import BadInputError
 from teaching.grader.late import read_time
+from teaching.grader.matching import Keys, find_claims, settle
 from teaching.grader.tables import Table, number, read_table, write_table
 
 # In the order in which Canvas wants them; those that an export has stand in the import.
@@ -72,12 +73,19 @@ class Person:
     submitted: datetime | None = None
     row: dict[str, str] = field(default_factory=dict)  # the row of the roster, by its titles
 
-    def keys(self) -> set[str]:
+    def keys(self, form: Form) -> Keys:
         """Return everything that a file may be called after."""
-        keys = {self.id, self.login, self.email, self.email.partition("@")[0], self.name}
-        keys |= {self.row.get("SIS User ID", ""), self.row.get("ID number", "")}
-        keys.add(self.id.removeprefix("Participant "))
-        return {key.strip().casefold() for key in keys} - {""}
+        number = self.id.removeprefix("Participant ")
+        numbers = {self.id, number, self.row.get("SIS User ID", ""), self.row.get("ID number", "")}
+        addresses = {self.email, self.email.partition("@")[0]}
+        return Keys(
+            system=form.value,
+            system_number=number,
+            numbers=_in_small_letters(numbers),
+            logins=_in_small_letters({self.login}),
+            addresses=_in_small_letters(addresses),
+            name=self.name.strip().casefold(),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,7 @@ class Roster:
         self.path = path
         self.titles = [title.strip() for title in (table.rows or [[]])[0]]
         self.form = self._recognise()
+        self.disputed: list[tuple[Person, list[str]]] = []  # known when files are assigned
         width = len(self.titles)
         padded = [[*row, *[""] * width][:width] for row in table.rows[1:]]  # rows may be short
         rows = [dict(zip(self.titles, row, strict=True)) for row in padded]
@@ -187,20 +196,28 @@ class Roster:
     def assign(self, names: list[str]) -> dict[str, Person]:
         """Return the student of each submission whose name tells it, and tells one only.
 
-        A submission is called after its student: by number, login, address or name, as a whole, or
-        between underscores, as Canvas and Moodle call the files of a download.
+        What the column `submission` says counts first. Students for whom several senders claim a
+        file, where it says nothing, are kept in `disputed` with these files.
         """
-        named = {person.submission: person for person in self.people if person.submission}
-        found = {}
-        for name in names:
-            if name in named:
-                found[name] = named[name]
-                continue
-            words = _words(name)
-            people = [person for person in self.people if person.keys() & words]
-            if len(people) == 1:
-                found[name] = people[0]
-        return found
+        claims = find_claims([person.keys(self.form) for person in self.people], names)
+        named = {
+            person.submission: place
+            for place, person in enumerate(self.people)
+            if person.submission in names
+        }
+        settled = set(named.values())
+        claims = {file: claim for file, claim in claims.items() if file not in named}
+        others = {file: claim for file, claim in claims.items() if claim.student not in settled}
+        owners, disputed = settle(others)
+        owners |= {
+            file: claim.student
+            for file, claim in claims.items()
+            if claim.student in settled and not claim.is_weak
+        }
+        self.disputed = [(self.people[place], files) for place, files in disputed.items()]
+        return {
+            name: self.people[place] for name, place in (owners | named).items() if name in names
+        }
 
     def export(self, folder: Path, title: str, most: float, outcomes: list[Outcome]) -> list[Path]:
         """Write the tables for the systems; return their paths."""
@@ -256,8 +273,5 @@ class Roster:
         return Table(rows)
 
 
-def _words(name: str) -> set[str]:
-    words = {name}
-    for part in name.split("/"):
-        words |= {part, *part.split("_")}
-    return {word.strip().casefold() for word in words}
+def _in_small_letters(words: set[str]) -> set[str]:
+    return {word.strip().casefold() for word in words} - {""}

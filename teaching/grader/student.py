@@ -46,6 +46,7 @@ class Student:
         self.group = ""
         self.reason_to_stop = ""
         self.starts = 0
+        self.seconds_of_work = 0.0  # of all its processes so far, as the watch has seen it
 
     def is_alive(self) -> bool:
         """Say whether the process can still be asked."""
@@ -93,8 +94,12 @@ class Student:
     def watch(self, process: subprocess.Popen[bytes], group: str) -> None:
         """End the process where it and its children together use too much."""
         most = self.limits.memory_mebibytes
+        before, seen = self.seconds_of_work, 0.0
         while process.poll() is None:
             family = _family(process.pid)
+            seen = max(seen, _seconds_of_work(family))
+            if process is self.process:
+                self.seconds_of_work = before + seen
             if len(family) > MOST_PROCESSES:
                 self.reason_to_stop = f"started more than {MOST_PROCESSES} processes"
                 self._end(process, group)
@@ -159,4 +164,14 @@ def _memory_bytes(family: list[psutil.Process]) -> int:
     for member in family:
         with contextlib.suppress(psutil.Error):
             total += member.memory_info().rss
+    return total
+
+
+def _seconds_of_work(family: list[psutil.Process]) -> float:
+    """Return how long processors have worked for the processes, and for those that they ended."""
+    total = 0.0
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            times = member.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
     return total

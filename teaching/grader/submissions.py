@@ -12,6 +12,7 @@ from teaching.grader.errors import BadInputError
 # What programs leave behind.
 NOBODYS = (".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".Trash")
 _LONGEST_FILE_NAME = 200  # bytes; a feedback page must be a file, too
+_BLANK = "\\x20"  # how a blank is shown where it could not be seen
 _LONGEST_PATH = 1000  # bytes; the folder of results may lie deeper than that of the submissions
 
 
@@ -58,14 +59,19 @@ def _files(folder: Path) -> list[Path]:
 
 
 def printable(name: str) -> str:
-    """Return a name as it is shown: valid text without control characters.
+    """Return a name as it is shown: valid text without control characters or blanks at its ends.
 
-    Different names stay different: what is written with a backslash has one before it.
+    Nothing that trims or hides them can confuse it with another name. Different names stay
+    different: what is written with a backslash has one before it.
     """
     text = name.replace("\\", "\\\\").encode(errors="backslashreplace").decode()
-    return "".join(
+    shown = "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
+    inner = shown.strip(" ")
+    before = shown.index(inner)
+    after = len(shown) - before - len(inner)
+    return _BLANK * before + inner + _BLANK * after
 
 
 def in_table(name: str) -> str:

@@ -30,6 +30,7 @@ from tiny_set import (
     submission,
 )
 
+from teaching.grader.marking import FAILED_HIDDEN_TEST
 from teaching.grader.memory import MemoryGroup
 
 HAS_MEMORY_GROUP = MemoryGroup.find() is not None
@@ -337,10 +338,10 @@ def test_a_submission_sees_no_hidden_test(batch):
     assert batch[2]["spies"]["said"]["q1-test"].startswith("Your code raised ValueError: saw []")
 
 
-def test_a_failed_hidden_test_tells_its_fixed_words_but_no_data(batch):
-    assert batch[2]["wrong on other data"]["said"]["q1-test"] == "Hidden test: Wrong for … numbers."
-    said = batch[2]["tells the data"]["said"]["q1-test"]
-    assert said == "Hidden test: Your code raised ValueError (line 3 of q1-code)"
+def test_a_failed_hidden_test_tells_nothing_but_that_it_failed(batch):
+    """Once its own words, the kind of the submission's error and its line were told."""
+    for name in ("wrong on other data", "tells the data"):
+        assert batch[2][name]["said"]["q1-test"] == FAILED_HIDDEN_TEST
 
 
 @needs_bwrap

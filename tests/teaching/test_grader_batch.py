@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -14,9 +15,11 @@ import nbformat
 import psutil
 import pytest
 from tiny_set import (
+    MAPPED,
     NO_BWRAP,
     OPTIONS,
     ROOT,
+    SQUARE,
     WRONG,
     command,
     make_folder,
@@ -26,7 +29,7 @@ from tiny_set import (
     table,
 )
 
-from teaching.grader import command_line, master, sandbox
+from teaching.grader import command_line, master, notebook, sandbox
 from teaching.grader.errors import BadInputError, NotGradedError
 from teaching.grader.memory import MemoryGroup, remove_left_over_groups
 from teaching.grader.notebook import read_notebook
@@ -173,7 +176,95 @@ def test_the_command_ends_with_status_2_on_bad_input(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+WAITS_ONCE = """\
+import os, time
+place = PLACE
+if not os.path.exists(place + "/began"):
+    open(place + "/began", "w").close()
+    time.sleep(1000)
+if not os.path.exists(place + "/again"):
+    open(place + "/again", "w").close()
+"""
+
+
+def test_one_that_lacked_the_processor_tries_again_alone(tmp_path):
+    """Once a neighbour that keeps the processor busy could cost a victim its time, and so points.
+
+    One that sleeps stands for the victim: it had no processor, either. The other is still being
+    marked when the time of the first is over.
+    """
+    waits = WAITS_ONCE.replace("PLACE", repr(str(tmp_path)))
+    ends = f"open({str(tmp_path)!r} + '/other', 'w').close()\n"
+    slow = "import time\ntime.sleep(5)\n"
+    other = submission(q1=slow + SQUARE, q4=slow + ends + MAPPED)
+    folder = make_folder(tmp_path, {"a": submission(q1=waits + SQUARE), "b": other})
+    options = ["--no-sandbox", "--cell-seconds", "9", "--jobs", "2"]
+    done = run(folder, tmp_path / "out", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results(tmp_path / "out")
+    assert found["a"]["marks"] == found["b"]["marks"] == FULL, found["a"]["said"]
+    again, finished = (tmp_path / name for name in ("again", "other"))
+    assert again.stat().st_mtime > finished.stat().st_mtime
+
+
 # --- Bad files and odd names ---
+
+
+def test_a_file_called_by_a_blank_stops_no_later_run(tmp_path):
+    """Once the row of such a file was a row without a name, and every later run stopped."""
+    notebooks = {name: submission() for name in (" ", "  ", "a", "a ", "\u00a0", "x" * 249)}
+    folder, out = make_folder(tmp_path, notebooks), tmp_path / "out"
+    for _ in range(2):
+        done = run(folder, out, *OPTIONS)
+        assert done.returncode == 0, done.stderr
+    rows = table(out / "hand_grades.csv")
+    shown = ["\\x20", "\\x20\\x20", "a", "a\\x20", "\\xa0", "x" * 249]
+    assert sorted(rows) == sorted(shown) == sorted(table(out / "grades.csv"))
+
+
+def test_rows_that_tell_nobodys_marks_are_named_and_stop_nothing(tmp_path):
+    folder, out = make_folder(tmp_path, {n: submission() for n in "abc"}), tmp_path / "out"
+    text = "submission,q3-proof\n  ,7\na,1\na,2\nb,3\nb,\n,\n c ,4\n"
+    out.mkdir()
+    (out / "hand_grades.csv").write_text(text)
+    done = run(folder, out, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert "row 2 of hand_grades.csv has no name, and counts for nobody: enter" in done.stdout
+    assert "rows 3 and 4 of hand_grades.csv are both called a and differ" in done.stdout
+    assert (out / "hand_grades.csv").read_text() == text
+    marks = {name: row["q3-proof (by hand, max 15)"] for name, row in
+             table(out / "grades.csv").items()}  # fmt: skip
+    assert marks == {"a": "", "b": "3", "c": "4"}
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ({"cells": [0] * 5001}, "has 5,001 cells, more than 5,000"),
+        ({"cells": [{}] * 10**6}, "has 1,000,000 cells, more than 5,000"),
+    ],
+)
+def test_cells_are_counted_before_they_are_built(tmp_path, monkeypatch, content, says):
+    """Once a file of 20 MB took 3 GiB and two minutes, before any limit was set."""
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(notebook, "Cell", None)  # building one fails
+    with pytest.raises(NotGradedError, match=says):
+        read_notebook(path)
+
+
+def test_reading_is_bounded_in_time_and_memory(tmp_path, monkeypatch):
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"cells": [], "metadata": {"x": [[]] * 10**6}}))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    monkeypatch.setattr(notebook, "_READING_MEBIBYTES", 16)
+    with pytest.raises(NotGradedError, match="needs more than 16 MiB of memory to read"):
+        read_notebook(path)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    monkeypatch.setattr(notebook, "_READING_MEBIBYTES", 2048)
+    monkeypatch.setattr(notebook, "_READING_SECONDS", 0.01)
+    with pytest.raises(NotGradedError, match=r"takes longer than 0.01 s to read"):
+        read_notebook(path)
 
 
 def test_one_bad_file_never_stops_a_batch_nor_drops_a_student(tmp_path):

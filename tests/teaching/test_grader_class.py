@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import pytest
 
 from teaching.grader.attempts import not_counted
+from teaching.grader.bounds import OutOfTimeError, stopped_after
 from teaching.grader.command_line import parse, read_roster
 from teaching.grader.errors import BadInputError
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.helpers import find_helpers
 from teaching.grader.late import LatePolicy, read_due, read_time
-from teaching.grader.marking import Marking, Refused, stopped_after
+from teaching.grader.marking import Marker, Marking, Refused
 from teaching.grader.plan import Answers, Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.grader.results import Marked, export_to_systems, grades_table
@@ -304,6 +305,85 @@ def test_late_per_cent_without_a_due_date_are_refused(capsys):
     assert "--late-percent needs --due" in capsys.readouterr().err
 
 
+# --- Names that tell a student, though somebody chose them to tell another ---
+
+WORKSHEET = """\
+Identifier,Full name,Email address,Status,Grade
+Participant 11,Ann Lee,ann@u.edu,,
+Participant 12,Bob Roe,bob@u.edu,,
+Participant 13,{},{},,
+"""
+OF_MOODLE = "{}_{}_assignsubmission_file_/ps1"
+
+
+@pytest.mark.parametrize(
+    "name, address",
+    [
+        ("Mal", "mal@u.edu"),
+        ("Mal", "file@u.edu"),  # a word of every path
+        ("ps1", "mal@u.edu"),
+        ("Mal", "11@u.edu"),  # the number of another
+        ("Ann Lee", "mal@u.edu"),
+        ("x_11_assignsubmission_file_", "mal@u.edu"),
+    ],
+)
+def test_what_a_student_may_choose_takes_nobodys_row(tmp_path, name, address):
+    """Once the others matched two people, and had no row in the table for Moodle."""
+    files = {"11": "Ann Lee", "12": "Bob Roe", "13": name}
+    paths = {number: OF_MOODLE.format(full, number) for number, full in files.items()}
+    found = roster(tmp_path, WORKSHEET.format(name, address)).assign(list(paths.values()))
+    assert {number: found[path].id for number, path in paths.items()} == {
+        number: f"Participant {number}" for number in files
+    }
+
+
+def test_in_names_of_moodle_the_senders_own_words_do_not_count(tmp_path):
+    class_list = roster(tmp_path, WORKSHEET.format("Mal", "mal@u.edu"))
+    flat = "Mal_13_assignsubmission_file_x_11_assignsubmission_file_y"
+    beside = "Bob Roe_12_assignsubmission_file_/11"
+    found = class_list.assign([flat, beside])
+    assert (found[flat].id, found[beside].id) == ("Participant 13", "Participant 12")
+
+
+OWN_CLASS = "name,id,email\nAnn Lee,s11,ann@u.edu\nMal,s13,mal@u.edu\nBob Roe,s12,file@u.edu\n"
+
+
+@pytest.mark.parametrize(
+    "files, owners, disputed",
+    [
+        # The system's fields tell: another's number in a file's own name takes nothing.
+        (["leeann_501_1_x", "mal_503_3_s11"], ["s11", "s13"], []),
+        # Own words yield to a file that tells its student by what the system wrote.
+        (["leeann_501_1_s11", "malx_503_3_s11"], ["s11", None], []),
+        # Words alone: an honest name serves, two senders for one student are not chosen among.
+        (["leean_501_1_s11"], ["s11"], []),
+        (["leean_501_1_s11", "leean_501_2_s11-1"], ["s11", None], []),
+        (["leean_501_1_s11", "malx_503_3_s11"], [None, None], ["s11"]),
+        (["leeann_501_1_a", "leeann_502_2_b"], [None, None], ["s11"]),
+        # Names that only look like the system's, and those that a person wrote.
+        (["ann_2027_1_ps1", "mal_2027_1_ps1"], ["s11", "s13"], []),
+        (["s11_ps1", "file_s13", "s12_file", "Ann Lee"], ["s11", "s13", "s12", "s11"], []),
+        (["a_file", "b_file", "c_file", "s11_file", "mal_file"], [*[None] * 3, "s11", "s13"], []),
+        (["file_1", "s11", "s13", "mal_1", "ann_1"], ["s12", "s11", "s13", "s13", "s11"], []),
+    ],
+)
+def test_whose_file_it_is(tmp_path, files, owners, disputed):
+    class_list = roster(tmp_path, OWN_CLASS)
+    found = class_list.assign(files)
+    assert [found[file].id if file in found else None for file in files] == owners
+    assert [person.id for person, _ in class_list.disputed] == disputed
+
+
+def test_the_roster_settles_a_dispute(tmp_path):
+    text = OWN_CLASS.replace("\n", ",\n").replace("email,", "email,submission")
+    files = ["leean_501_1_s11", "malx_503_3_s11"]
+    class_list = roster(tmp_path, text.replace("ann@u.edu,", f"ann@u.edu,{files[0]}"))
+    assert {name: person.id for name, person in class_list.assign(files).items()} == {
+        files[0]: "s11"
+    }
+    assert class_list.disputed == []
+
+
 # --- Several files of one student ---
 
 
@@ -401,7 +481,7 @@ def test_code_that_ipython_reads_for_hours_is_refused_in_time():
     steps = [Step("code", Kind.ANSWER, "", "total = 1", 0)]
     answers = Answers({"code": ["%time x = 1\n" * 4000]}, {}, [], [])
     student = SimpleNamespace(limits=Limits(1, 1, 1))
-    Marking(reported.append, steps, student).mark(answers, [])
+    Marking(reported.append, lambda: None, steps, student).mark(answers, [])
     assert reported == [Refused("its code takes longer than 1 s to read")]
 
     def too_many(source: str) -> str:  # as IPython says it
@@ -432,6 +512,29 @@ def test_an_alarm_that_nobody_received_rings_again():
     finally:
         gc.callbacks.remove(swallow)
     assert dropped
+
+
+@pytest.mark.parametrize("share, starved", [(0.1, True), (1.0, False)])
+def test_a_submission_from_which_others_took_the_processor_is_told_from_one_that_loops(
+    share, starved
+):
+    """Mutation seen to fail: the share is not looked at."""
+    start = time.monotonic()
+
+    class Worker:
+        limits = Limits(0.2, 100, 2000)
+
+        @property
+        def seconds_of_work(self) -> float:
+            return share * (time.monotonic() - start)
+
+    marker = Marker(Worker(), {}, {}, None, with_hidden_tests=False)
+    with (
+        pytest.raises(OutOfTimeError, match=r"longer than 0\.2 s for the cell"),
+        marker.time_limit(),
+    ):
+        time.sleep(10)
+    assert marker.was_starved is starved
 
 
 class Groups:

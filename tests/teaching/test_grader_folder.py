@@ -109,3 +109,16 @@ def test_two_files_of_a_student_give_one_row_and_those_who_left_leave_nothing(tm
     assert len(pages) == 2 and "feedback/43.html" in pages  # and that of the broken file
     assert "in hand_grades.csv, but no submission: 42_ps1-2" in done.stdout
     assert json.loads((out / "records/written").read_text()).keys() >= pages
+
+
+def test_files_of_different_senders_for_one_student_are_named_with_the_remedy(tmp_path):
+    names = ("adalo_501_1_42", "mal_502_2_42")
+    folder = make_folder(tmp_path, {name: submission() for name in names})
+    list_of_class = tmp_path / "roster.csv"
+    list_of_class.write_text(ROSTER.format("Ada Lovelace,42,\n"))
+    done = run(folder, tmp_path / "out", "--roster", str(list_of_class), *OPTIONS)
+    said = done.stdout
+    assert "files of different senders for Ada Lovelace, none counts: adalo_501_1_42, mal" in said
+    assert "name the right one in the column `submission` of roster.csv" in said
+    assert "handed in nothing: Emmy Noether, Nobody There\n" in said
+    assert "Ada" not in (tmp_path / "out/canvas.csv").read_text()

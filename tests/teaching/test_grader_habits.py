@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from tiny_set import OPTIONS, SQUARE, TOTAL, make_folder, results, run, submission
 
+from teaching.grader.marking import FAILED_HIDDEN_TEST
+
 FULL = (10, 20, 5)
 Notebook = nbformat.NotebookNode
 
@@ -172,6 +174,7 @@ LEAKS: dict[str, Callable[[], Notebook]] = {
     "raised while a value is read": answer(q1=LOG, q2=UNREADABLE),
     "by the name of the error's class": answer(q1=BY_NAME),
     "by the number of the line": answer(q1=BY_LINE),
+    "by the number of the line, among as many lines": answer(q1=BY_LINE + "\n" * 13_000),
     "printed by a test": answer(q1=LOG, q4="def mapped(f, v):\n    return [LOG]\n"),
 }
 
@@ -225,8 +228,31 @@ def test_an_error_is_told_in_full_where_it_gives_nothing_away(graded):
     said = graded[0]["raised in a later answer"]["said"]["q2-code"]
     assert "RuntimeError: [0, 0]" in said  # as in the student's own notebook
     assert "(line 2 of q2-code)" in said
-    named = graded[0]["by the name of the error's class"]["said"]["q1-test"]
-    assert named == "Hidden test: Your code raised ValueError (line 3 of q1-code)"
+    for name in ("by the name of the error's class", "by the number of the line"):
+        assert graded[0][name]["said"]["q1-test"] == FAILED_HIDDEN_TEST
+
+
+KEEPS = """\
+import os
+def mean_square(v):
+    if len(v) == 7:
+        with open("kept", "w") as file:
+            file.write(str(list(v)))
+    return float((np.asarray(v) ** 2).mean())
+"""
+TELLS = TOTAL + "\nif os.path.exists('kept'):\n    raise RuntimeError(open('kept').read())\n"
+
+
+def test_what_is_kept_of_a_hidden_test_reaches_no_message(tmp_path):
+    """Words are told before hidden tests run, so a place that outlives the process serves nobody.
+
+    Here it is a file, without the sandbox; within, the system's own memory of files would do. Once
+    the run for the messages came last, and read what was kept.
+    """
+    folder = make_folder(tmp_path, {"a": submission(q1=KEEPS, q2=TELLS)})
+    run(folder, tmp_path / "out", "--no-sandbox")
+    found = results(tmp_path / "out")["a"]
+    assert found["marks"] == FULL and not any(found["said"].values()), found["said"]
 
 
 def test_what_is_in_no_answers_reach_is_told(tmp_path):
