@@ -1,13 +1,15 @@
 """A fork, published on this disk: its site opens its notebooks, and nobody has edited a file.
 
 The fixture book is put into a bare repository; git is told that the fork's address on GitHub means
-this repository. The site is built as GitHub Actions builds it.
+this repository. The site is built as GitHub Actions builds it, and pip installs from the address.
 """
 
+import importlib.util
 import json
 import os
 import re
 import subprocess
+import sys
 from urllib.parse import urlparse
 
 import pytest
@@ -18,6 +20,21 @@ from ntp_book.export import builder, cli
 from small_book import build, copy_of_fixture, output
 
 NAME = "Some-Body/geometry"
+# The package of the fork is another one than the package of this book.
+PROJECT = """[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "ntp_lite"
+version = "7.7"
+
+[project.optional-dependencies]
+chapters = []
+
+[tool.setuptools]
+packages = ["ntp_lite"]
+"""
 SITE = "https://some-body.github.io/geometry/"
 ROCKET = "https://colab.research.google.com/github/"
 
@@ -121,3 +138,48 @@ def test_a_copy_s_notebooks_install_from_its_address(book, tmp_path):
         assert len(different) == 1
     config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
     assert config == yaml.safe_load((book / "_config.yml").read_text(encoding="utf-8"))
+
+
+def in_colab(monkeypatch, published, target):
+    """Colab, without the package; what pip installs goes to `target`.
+
+    pip takes the setuptools that is here: tests need no network.
+    """
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "ntp_lite" else find_spec(name)
+    )
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    monkeypatch.setenv("PIP_TARGET", str(target))
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip reads this as "isolation: 0"
+    monkeypatch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+    monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")
+    for name, value in published.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_set_up_cell_of_a_fork_installs_the_fork(book, tmp_path, monkeypatch):
+    """As the README says: one command with one's own name, a commit; then a reader in Colab.
+
+    Mutations seen to fail: the export keeps the former address; the cell names another branch; the
+    cell forgets the branch.
+    """
+    (book / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    (book / "ntp_lite").mkdir()
+    (book / "ntp_lite" / "__init__.py").write_text("OF_THE_FORK = True\n", encoding="utf-8")
+    monkeypatch.delenv("GITHUB_ACTIONS")  # the command is run at home
+    assert cli.main(["--repository", NAME], root=book) == 0
+    published = fork.publish(book, NAME, tmp_path)
+    there = clone(published, tmp_path / "clone")
+    notebook = json.loads((there / "book" / "notebooks" / "first.ipynb").read_text("utf-8"))
+    cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+
+    installed = tmp_path / "installed"
+    in_colab(monkeypatch, published, installed)
+    exec("".join(cell["source"]), {})
+    assert (installed / "ntp_lite" / "__init__.py").read_text("utf-8") == "OF_THE_FORK = True\n"
+    [record] = installed.glob("ntp_lite-7.7.dist-info/direct_url.json")
+    origin = json.loads(record.read_text(encoding="utf-8"))
+    assert origin["url"] == f"https://github.com/{NAME}"
+    assert origin["vcs_info"]["requested_revision"] == "main"
+    assert origin["vcs_info"]["commit_id"] == fork.git(book, "rev-parse", "HEAD").strip()
