@@ -168,6 +168,28 @@ def test_rounding_and_scaling_cost_little(ridge, lost):
     assert worse.upper < 0.98
 
 
+@pytest.mark.parametrize(
+    ("ridge", "is_near_one"),
+    [(1e-2, True), (1e-3, True), (1e-4, True), (1e-5, False), (1e-6, False)],
+)
+def test_what_rounding_costs_is_the_truth_and_no_slack(ridge, is_near_one):
+    """A rise r of the excess costs a point of the path at most r / (ridge |L|_*), by its tangent.
+
+    At small ridges the *upper* bound lies below 1 - 1e-4, too: no method gives 1 there. Mutation
+    seen to fail: the rise counted for nothing.
+    """
+    L = ntp.solve_ridge(SMALL, ridge, tol=1e-9).L
+    L = L - L.mean(axis=0)
+    norm = nuclear_norm(L)
+    for copy in (L.astype(np.float16).astype(float), 1.001 * L):
+        found = ntp.norm_efficiency(copy, SMALL, tol=1e-6)
+        rise = found.excess_loss - ntp.excess_loss(L, SMALL)
+        at_least = (1 - rise / (ridge * norm)) * norm / found.nuclear_norm
+        assert found.lower > at_least - 1e-6
+        assert found.upper - found.lower < 1e-5
+        assert (found.lower > 1 - 1e-4) if is_near_one else (found.upper < 1 - 1e-4)
+
+
 def test_alignment_is_a_lower_bound():
     """Efficiency >= alignment for any logits."""
     for seed in range(20):
