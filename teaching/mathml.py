@@ -25,6 +25,13 @@ _ATTRIBUTES = re.compile(
     "largeop|linethickness|lspace|mathvariant|maxsize|minsize|movablelimits|notation|rowspacing|"
     "rspace|scriptlevel|separator|stretchy|symmetric|voffset|width"
 )
+# A macro without arguments, as students define for a set of numbers or an operator.
+_DEFINITION = re.compile(
+    r"\\(?:(?:re|provide)?newcommand\s*\{?\s*|def\s*)(\\[a-zA-Z]+)\s*\}?\s*"
+    r"\{((?:[^{}]|\{[^{}]*\})*)\}"
+)
+_MOST_DEFINITIONS = 50
+_LONGEST_DEFINITION = 200
 # Other spellings of what Docutils knows: patterns and what stands for them.
 _SPELLINGS = [
     (r"\\lt\b", "<"),
@@ -37,6 +44,7 @@ _SPELLINGS = [
     (r"\\bm\b", r"\\boldsymbol "),
     (r"\\text(bf|it|sf|tt)\b", r"\\text"),
     (r"\\stackrel\b", r"\\overset "),
+    (r"(\\operatorname\*? *\{[a-z]+)\\[,;:! ]", r"\1 "),
     (r"\\qed\b", r"\\square "),
     (r"\\(notag|nonumber)\b|\\label *\{[^{}]*\}", ""),
     (r"\\tag\*? *\{([^{}$]*)\}", r"\\qquad\\text{(\1)}"),
@@ -60,17 +68,46 @@ math { font-size: 1.08em; } math[display=block] { margin: .6rem 0; overflow-x: a
 """
 
 
-def formula_to_mathml(formula: str, is_display: bool = False) -> str:
+def definitions(text: str) -> dict[str, str]:
+    """Return what a text defines for its own formulas: name and content of each macro."""
+    found = [match.groups() for match in _DEFINITION.finditer(text)]
+    short = [(name, content) for name, content in found if len(content) <= _LONGEST_DEFINITION]
+    return {name: content for name, content in short[:_MOST_DEFINITIONS] if "#" not in content}
+
+
+def formula_to_mathml(
+    formula: str, is_display: bool = False, macros: dict[str, str] | None = None
+) -> str:
     """Return TeX as MathML that holds nothing but a formula; as typed, where it is no such TeX."""
     marks = "$$" if is_display else "$"
     as_typed = f"<code>{html.escape(marks + formula + marks)}</code>"
     if len(formula) > _LONGEST:
         return as_typed
     try:
-        drawn = _Rebuilt(tex2mathml(_spelt(formula), as_block=is_display), formula)
+        written_out = _without_macros(formula, macros or {})
+        drawn = _Rebuilt(tex2mathml(_spelt(written_out), as_block=is_display), formula)
     except Exception:  # whatever a hostile formula may bring about in there
         return as_typed
     return "".join(drawn.parts)
+
+
+def _without_macros(formula: str, macros: dict[str, str]) -> str:
+    """Write out the macros of a formula, and leave their definitions out.
+
+    A macro may use another one, but is not written out within its own content.
+    """
+    if not macros:
+        return formula
+
+    def content(match: re.Match[str]) -> str:
+        return f"{{{macros[match[0]]}}}" if match[0] in macros else match[0]
+
+    formula = _DEFINITION.sub("", formula)
+    for _ in range(3):
+        formula = re.sub(r"\\[a-zA-Z]+", content, formula)
+        if len(formula) > _LONGEST:
+            raise ValueError("macros that double")
+    return formula
 
 
 def _spelt(formula: str) -> str:

@@ -5,4 +5,3 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROBLEM_SETS = ROOT / "teaching" / "problem_sets"
 DIST = ROOT / "dist"
-MATHJAX = ROOT / "book" / "vendor" / "mathjax"

@@ -18,13 +18,7 @@ from teaching.grader.results import Marked
 from teaching.grader.similarity import Alike
 from teaching.grader.submissions import in_table, page_name, printable
 from teaching.grader.tables import number
-from teaching.markup import (
-    MATHJAX_SETTINGS,
-    copy_mathjax,
-    markdown_to_html,
-    markdown_to_page,
-    new_nonce,
-)
+from teaching.markup import markdown_to_html, new_nonce
 from teaching.mathml import STYLE
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,7 +54,7 @@ class Pages:
         self.environment.filters["printable"] = printable
         self.environment.filters["in_table"] = in_table
         self.environment.filters["markdown"] = markdown_to_html
-        self.environment.filters["readable"] = markdown_to_page
+        self.environment.globals["formulas"] = STYLE
 
     def _write(self, path: str, template: str, **content: Any) -> None:
         page = self.environment.get_template(template)
@@ -72,7 +66,7 @@ class Pages:
         """Write a page for each student."""
         for m in marked:
             path = f"{FEEDBACK}/{page_name(m.record.name)}"
-            self._write(path, "feedback.html.j2", m=m, record=m.record, formulas=STYLE)
+            self._write(path, "feedback.html.j2", m=m, record=m.record)
 
     def write_summary(self, marked: list[Marked], alike: list[Alike], how: str) -> None:
         """Write the page for the instructor."""
@@ -97,11 +91,10 @@ class Pages:
         )
 
     def write_marking(self, marked: list[Marked], sheet: Sheet) -> None:
-        """Write the page on which a person marks the derivations, with formulas typeset."""
+        """Write the page on which a person marks the derivations."""
         by_hand = [step for step in self.steps if step.is_by_hand]
         if not by_hand:
             return
-        copy_mathjax(self.folder)
         questions = []
         for step in by_hand:
             answers = [
@@ -117,7 +110,6 @@ class Pages:
             questions=questions,
             marked=marked,
             nonce=new_nonce(),
-            mathjax_settings=MATHJAX_SETTINGS,
             script=(_TEMPLATES / "marking.js").read_text(encoding="utf-8"),
             data=_for_script([step.id for step in by_hand], marked, sheet),
             version=version,

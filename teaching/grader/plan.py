@@ -138,6 +138,8 @@ def _pictures(cell: Cell) -> list[str]:
                 content = base64.b64decode(data.encode())
             except (ValueError, binascii.Error):
                 continue
+            if not content:
+                continue
             pictures.append(f"data:{kind};base64,{base64.b64encode(content).decode()}")
     return pictures
 

@@ -12,6 +12,8 @@ from teaching.grader.notebook import NO_NOTEBOOK
 from teaching.grader.plan import PLACEHOLDERS, Kind, Step
 from teaching.markup import LONGEST_TEXT
 
+MOST_PICTURES = 20  # of one answer: thousands of them open no marking page
+
 
 @dataclass
 class Part:
@@ -25,6 +27,7 @@ class Part:
     points: float = 0  # of a test
     source: str = ""  # of an answer
     pictures: list[str] = field(default_factory=list)
+    pictures_left_out: int = 0
     is_blank: bool = False
     is_missing: bool = False
 
@@ -114,7 +117,9 @@ def _fill_in_answer(part: Part, found: Found | None) -> None:
         return
     sources = found.answers.sources[part.id]
     part.source = "\n\n".join(sources)
-    part.pictures = found.answers.pictures[part.id]
+    pictures = found.answers.pictures[part.id]
+    part.pictures = pictures[:MOST_PICTURES]
+    part.pictures_left_out = len(pictures) - len(part.pictures)
     part.is_blank = part.source.strip() in PLACEHOLDERS and not part.pictures
     part.is_missing = not sources
 

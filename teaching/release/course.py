@@ -10,7 +10,6 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from teaching._book import dump
-from teaching.markup import copy_mathjax
 from teaching.release.documents import nbgrader_config, rubric, rubrics_page
 from teaching.release.errors import AssignmentError
 from teaching.release.execution import Kernel, require_full_marks
@@ -51,7 +50,6 @@ def release(source: Path, target: Path, seed: int, execute: bool = True) -> list
     rubrics = [rubric(notebook) for notebook in masters.values()]
     _write(instructor / "rubrics.md", head + "\n".join(rubrics))
     _write(instructor / "rubrics.html", rubrics_page(head.strip(), rubrics))
-    copy_mathjax(instructor)
     _write(course / "nbgrader_config.py", nbgrader_config(seed))
     if execute:
         _write(instructor / "expected_values.json", json.dumps(values, indent=1) + "\n")

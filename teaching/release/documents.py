@@ -8,7 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbformat import NotebookNode
 
 from teaching.cells import CODE_STUB, TEXT_STUB, is_by_hand
-from teaching.markup import MATHJAX_SETTINGS, markdown_to_html, new_nonce
+from teaching.markup import markdown_to_html
+from teaching.mathml import STYLE
 from teaching.release.rules import HEADING, grading
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -29,14 +30,12 @@ def rubric(notebook: NotebookNode) -> str:
 
 
 def rubrics_page(title: str, rubrics: list[str]) -> str:
-    """Return all rubrics as one page to read or to print, with formulas typeset."""
+    """Return all rubrics as one page to read or to print."""
     loader = FileSystemLoader(_TEMPLATES)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.filters["markdown"] = markdown_to_html
+    texts = [markdown_to_html(text, keep_lines=False) for text in rubrics]
     page = environment.get_template("rubrics.html.j2")
-    return page.render(
-        title=title, texts=rubrics, nonce=new_nonce(), mathjax_settings=MATHJAX_SETTINGS
-    )
+    return page.render(title=title, texts=texts, formulas=STYLE)
 
 
 def nbgrader_config(seed: int) -> str:

@@ -13,11 +13,12 @@ from teaching import mathml
 from teaching.cells import is_by_hand
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.marking import Found
+from teaching.grader.notebook import Cell
 from teaching.grader.pages import Pages
-from teaching.grader.plan import Answers, Kind, Step
+from teaching.grader.plan import Answers, Kind, Step, _pictures
 from teaching.grader.records import Part, Record, make_record
 from teaching.grader.results import Marked
-from teaching.markup import LONGEST_TEXT, markdown_to_page
+from teaching.markup import LONGEST_TEXT, markdown_to_html
 from teaching.mathml import formula_to_mathml
 from teaching.release.rules import grading
 
@@ -28,7 +29,7 @@ def test_every_formula_of_the_problem_sets_is_drawn():
     Seen to fail: without the table of other spellings 57 formulas are shown as typed.
     """
     texts = [c.source for n in SETS for c in master(n).cells if c.cell_type == "markdown"]
-    pages = [BeautifulSoup(markdown_to_page(text), "html.parser") for text in texts]
+    pages = [BeautifulSoup(markdown_to_html(text), "html.parser") for text in texts]
     assert sum(len(page.find_all("math")) for page in pages) > 1000
     typed = [code.text for page in pages for code in page.find_all("code") if "$" in code.text]
     assert typed == []
@@ -83,6 +84,83 @@ def test_a_formula_is_a_formula_or_is_shown_as_typed(formula):
         if outermost.name == "code":
             assert outermost.text.strip("$") == formula
     assert time.process_time() - start < 20
+
+
+def test_macros_hold_in_their_own_text_and_in_no_other():
+    """Once `\\def` in one proof changed the formulas of all later students."""
+    own = markdown_to_html(
+        "$\\newcommand{\\R}{\\mathbb R}\\def\\le{\\ge}$ Let $x \\le y \\in \\R^n$."
+    )
+    assert "≥" in own and "\N{DOUBLE-STRUCK CAPITAL R}" in own and "≤" not in own
+    other = markdown_to_html("Let $x \\le y \\in \\R^n$, $z \\le w$.")
+    assert "<code>$x \\le y \\in \\R^n$</code>" in other  # it defines no such macro: as typed
+    assert "≤" in other and "≥" not in other
+    twice = [markdown_to_html(f"$$a \\label{{eq:1}} \\tag{{1}} {x}$$") for x in "xy"]
+    assert all("<math" in page and "label" not in page.partition("><")[2] for page in twice)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        r"\def\x{\x\x}",
+        r"\def\x{" + r"\y" * 60 + r"}\def\y{" + r"\x" * 60 + "}",
+        r"\def\x{" + "{" * 99,
+    ],
+)
+def test_macros_that_double_end(definition):
+    start = time.process_time()
+    assert markdown_to_html(f"${definition}$ and $" + r"\x" * 600 + "$")
+    assert time.process_time() - start < 5
+
+
+N = LONGEST_TEXT
+LONG = {
+    "reference": "[a]:b\n" * (N // 6),
+    "references": "".join(f"[a{i}]: b\n" for i in range(N // 11)),
+    "titles": "[a]: b 'c" * (N // 9),
+    "quotes": ">" * N,
+    "lists": "- " * (N // 2),
+    "brackets": "[a" * (N // 2),
+    "links": "[a](b" * (N // 5),
+    "stars": "*a**b" * (N // 5),
+    "backticks": "".join("`" * i + " " for i in range(1, 195)),
+    "markup": "<!--" * (N // 4),
+    "table": "a|b\n-|-\n" + "c|d\n" * (N // 4 - 3),
+    "dollars": "$a" * (N // 2),
+    "formulas": "$a$" * (N // 3),
+    "displays": "$$a$$\n" * (N // 6),
+    "roots": ("$" + "x^" * 900 + "$ ") * 10,
+    "brackets in formulas": ("$" + r"\left(" * 320 + "$ ") * 9,
+    "matrices": ("$" + r"\begin{matrix}" * 140 + "$ ") * 9,
+    "lines": "\n" * N,
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=list(LONG))
+def test_no_text_that_is_read_takes_long(text):
+    """Seen to fail: definitions of links took 34 s of the processor, titles 8 s; now 1 s."""
+    start = time.process_time()
+    markdown_to_html(text[:N])
+    assert time.process_time() - start < 6
+
+
+def test_very_many_pictures_and_empty_ones_open_no_page(tmp_path):
+    """Once 300,000 empty ones made a marking page that no browser opened."""
+    step = Step("q1", Kind.DERIVATION, "Question 1", "", 9)
+    found = Found(
+        Answers({"q1": ["See"]}, {"q1": ["data:image/png;base64,AA=="] * 1000}, [], []), []
+    )
+    record = make_record("a", [step], [found], 1.0)
+    [part] = record.parts
+    assert len(part.pictures) == 20 and part.pictures_left_out == 980
+    marked = [Marked(record, HandGrades(), None, None)]
+    pages = Pages(tmp_path, "ps1", [step])
+    pages.write_feedback(marked)
+    text = (tmp_path / "feedback/a.html").read_text()
+    assert text.count('<img loading="lazy"') == 20
+    assert "Pictures that are not shown: 980." in text
+    cell = Cell("markdown", "", "q1", attachments={"x.png": {"image/png": ""}})
+    assert _pictures(cell) == []
 
 
 def test_whatever_draws_formulas_nothing_but_a_formula_is_kept(monkeypatch):

@@ -179,13 +179,15 @@ def test_a_formula_reaches_nothing_but_itself(text):
     page = markdown_to_html(text)
     found = BeautifulSoup(page, "html.parser").find_all(True)
     assert not [e for e in found if e.attrs.keys() & {"id", "href", "style"}]
-    formulas = [part.split("\\)")[0].split("\\]")[0] for part in re.split(r"\\[(\[]", page)[1:]]
-    assert not any("mmlToken" in formula for formula in formulas)
+    assert not any(
+        "mmlToken" in str(formula.contents) for formula in found if formula.name == "math"
+    )
 
 
 def test_a_proof_of_ordinary_length_is_typeset():
     page = markdown_to_html("Let $a<b$.\n\n" + "Then $$a^2 < b^2$$ follows. " * 400)
-    assert page.count("\\[a^2 &lt; b^2\\]") == 400 and "\\(a&lt;b\\)" in page
+    drawn = [formula["alttext"] for formula in BeautifulSoup(page, "html.parser").find_all("math")]
+    assert drawn == ["a<b"] + ["a^2 < b^2"] * 400
 
 
 def proof_cell(notebook):
@@ -199,8 +201,7 @@ def test_the_marking_page_sets_formulas_and_runs_nothing_of_a_submission(tmp_pat
     folder, out = make_folder(tmp_path, {"wrote": wrote, "blank": blank}), tmp_path / "out"
     assert run(folder, out, *OPTIONS).returncode == 0
     page = (out / "marking.html").read_text()
-    assert "\\(a&lt;b\\)" in page and "\\[\\int_a^b" in page
-    assert (out / "mathjax/tex-chtml.js").is_file()
+    assert 'alttext="a&lt;b"' in page and 'alttext="\\int_a^b' in page
     body = page.partition("</head>")[2].partition('<script type="application/json"')[0]
     assert "<script" not in body and "<img src=x" not in body and "href=" not in body
     assert "http" not in body.replace("![](http://x/y.png)", "")

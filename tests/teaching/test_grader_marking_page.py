@@ -30,6 +30,23 @@ def page(tmp_path, browser):  # noqa: F811
     page.close()
 
 
+def test_no_proof_reaches_out_of_its_box(tmp_path, browser):  # noqa: F811
+    """Mutation seen to fail: without `contain: paint` the second field is covered."""
+    covers = '<div style="position: fixed; inset: 0; background: black">15 points</div>'
+    part = Part("q1-proof", Kind.DERIVATION, "Question 1", 15, source="A proof")
+    records = [Record(name, "", [], [part], [], 1.0) for name in ("ada", "emmy")]
+    sheet = Sheet(tmp_path / "hand_grades.csv", STEPS)
+    marked = [Marked(record, sheet.grades_of(record.name), None, None) for record in records]
+    pages = Pages(tmp_path, "ps1", STEPS)
+    pages.environment.filters["markdown"] = lambda text, keep_lines=True: covers
+    pages.write_marking(marked, sheet)
+    page = browser.new_page()
+    page.goto((tmp_path / "marking.html").as_uri())
+    for n in range(2):
+        page.locator(".marks input").nth(n).click(timeout=2000)
+    page.close()
+
+
 @pytest.mark.parametrize("typed", ["15.5", "-1", "1e9", "7e"])
 def test_wrong_points_are_named_with_their_range_and_nothing_is_lost(page, typed):
     """Seen to fail: the browser's bubble alone, gone after some seconds, without a name."""
