@@ -16,12 +16,14 @@ bubblewrap sandbox where there is one, runs the master's given cells and the stu
     memory.py        control groups that limit memory
     student.py       a submission's process, and the watch over it
     marking.py       mark one submission
-    explain.py       errors in words that give nothing away
+    explain.py       errors in words
+    bounds.py        bounds on the time and memory of what the grader does itself
     batch.py         many submissions side by side
     self_check.py    the master, an untouched and an empty notebook, graded before the class
     records.py       what is kept of one submission
     hand_grades.py   the points that a person gives
     roster.py        names and numbers, and files for Canvas and Moodle
+    matching.py      which student a file belongs to
     late.py          points for late submissions
     attempts.py      which of several files of one student counts
     similarity.py    answers that are alike
@@ -31,7 +33,8 @@ bubblewrap sandbox where there is one, runs the master's given cells and the stu
 
 What this does not protect against: answers that are copied, looked up in the package or fitted to
 the public tests; a submission that reads the inputs with which its functions are called, or that
-forges what is measured in its own process (memory); an attack on the kernel. Without bubblewrap a
+forges what is measured in its own process (memory); submissions that leave each other words in what
+the kernel remembers (cached pages of system files); an attack on the kernel. Without bubblewrap a
 submission runs with the rights of whoever grades. Without a control group, memory that belongs to
 no process (files in memory) is not counted.
 """

@@ -28,9 +28,8 @@ def stopped_after(seconds: float, message: str, own_time: bool = False) -> Itera
     that no neighbour can use them up. Python drops what is raised where nobody can receive it, as
     in a callback of the collector of garbage. So the alarm rings again until it was heard.
     """
-    timer, alarm = signal.ITIMER_REAL, signal.SIGALRM
-    if own_time:
-        timer, alarm = signal.ITIMER_PROF, signal.SIGPROF
+    timer = signal.ITIMER_PROF if own_time else signal.ITIMER_REAL
+    alarm = signal.SIGPROF if own_time else signal.SIGALRM
 
     def ring(number: int | None = None, frame: FrameType | None = None) -> None:
         raise OutOfTimeError(message)

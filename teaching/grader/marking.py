@@ -142,12 +142,16 @@ class Marker:
     @contextmanager
     def time_limit(self, for_cell: bool = True) -> Iterator[None]:
         """Raise OutOfTimeError when the time for a cell or for the notebook is over."""
-        start_time, start_work = self.start_time, self.start_work
-        allowed, what = self.limits.notebook_seconds, "notebook"
+        start_time = self.start_time
+        start_work = self.start_work
+        allowed = self.limits.notebook_seconds
+        what = "notebook"
         seconds = start_time + allowed - time.monotonic()
         if for_cell and self.limits.cell_seconds < seconds:
-            start_time, start_work = time.monotonic(), self.seconds_of_work()
-            allowed, what = self.limits.cell_seconds, "cell"
+            start_time = time.monotonic()
+            start_work = self.seconds_of_work()
+            allowed = self.limits.cell_seconds
+            what = "cell"
             seconds = allowed
         try:
             with stopped_after(seconds, f"took longer than {allowed:g} s for the {what}"):

@@ -142,12 +142,14 @@ def _by_sender(students: list[Keys], sender: _Sender, common: set[str]) -> tuple
             for place, keys in places
             if keys.system != sender.system and sender.number in keys.numbers
         }
-    # All words: what looks like a system's fields may be a person's, as in ada_2027_1_ps1.
-    words = {sender.name.casefold(), sender.number} | _words(sender.own_words)
-    own = _by_words(students, words - {""}, common)
-    if len(found) > 1 and own <= found:
-        return own, False
-    return (found, False) if found else (own, True)
+    own_words = _words(sender.own_words)
+    if len(found) > 1:
+        return found & _by_words(students, own_words, common), False
+    if found:
+        return found, False
+    # What looks like a system's fields may be a person's words, as in ada_2027_1_ps1.
+    words = {sender.name.casefold(), sender.number} | own_words
+    return _by_words(students, words - {""}, common), True
 
 
 def _letters(text: str) -> str:

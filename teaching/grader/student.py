@@ -94,7 +94,8 @@ class Student:
     def watch(self, process: subprocess.Popen[bytes], group: str) -> None:
         """End the process where it and its children together use too much."""
         most = self.limits.memory_mebibytes
-        before, seen = self.seconds_of_work, 0.0
+        before = self.seconds_of_work
+        seen = 0.0
         while process.poll() is None:
             family = _family(process.pid)
             seen = max(seen, _seconds_of_work(family))

@@ -345,7 +345,9 @@ def test_in_names_of_moodle_the_senders_own_words_do_not_count(tmp_path):
     assert (found[flat].id, found[beside].id) == ("Participant 13", "Participant 12")
 
 
-OWN_CLASS = "name,id,email\nAnn Lee,s11,ann@u.edu\nMal,s13,mal@u.edu\nBob Roe,s12,file@u.edu\n"
+OWN_CLASS = (
+    "name,id,email\nAnn Lee,s11,ann@u.edu\nMal,s13,mal@u.edu\nBob Roe,s12,file@u.edu\nEve,13,\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -360,6 +362,8 @@ OWN_CLASS = "name,id,email\nAnn Lee,s11,ann@u.edu\nMal,s13,mal@u.edu\nBob Roe,s1
         (["leean_501_1_s11", "leean_501_2_s11-1"], ["s11", None], []),
         (["leean_501_1_s11", "malx_503_3_s11"], [None, None], ["s11"]),
         (["leeann_501_1_a", "leeann_502_2_b"], [None, None], ["s11"]),
+        # The number is another system's: where it is a number of this roster, too, nobody is told.
+        (["leeann_13_1_ps1"], [None], []),
         # Names that only look like the system's, and those that a person wrote.
         (["ann_2027_1_ps1", "mal_2027_1_ps1"], ["s11", "s13"], []),
         (["s11_ps1", "file_s13", "s12_file", "Ann Lee"], ["s11", "s13", "s12", "s11"], []),
