@@ -234,17 +234,21 @@ def margin_certificate(L: Matrix, dual: Matrix, mask: Mask) -> MarginCertificate
     """`certify_margin` for finite matrices of the support's shape.
 
     c equal contexts count as one with weight c, its column times sqrt(c) in norms: that changes no
-    value, and texts repeat supports often.
+    value, and texts repeat supports often. So do r equal rows, such as those of the tokens that
+    follow no context, where most rows have an equal one.
     """
-    size = mask.size
+    size, V = mask.size, len(mask)
     L, dual, mask, count = _merge_equal_contexts(L, dual, mask)
-    root = np.sqrt(count)
-    feasible, cone = _project_margin(L, mask), _project_dual(dual, mask)
+    L, dual, mask, repeats = _merge_equal_rows(L, dual, mask)
+    rows = np.ones((1, 1)) if repeats is None else repeats
+    root = np.sqrt(rows * count)
+    feasible = _project_margin(L, mask, repeats=repeats)
+    cone = _project_dual(dual, mask, repeats)
     violation = np.linalg.norm(root * (feasible - L)) + np.linalg.norm(root * (cone - dual))
-    feasible -= feasible.mean(axis=0)  # keeps the margins, cannot raise the norm
+    feasible -= (rows * feasible).sum(axis=0) / V  # keeps the margins, cannot raise the norm
     primal = nuclear_norm(root * feasible)
     operator_norm = spectral_norm(root * cone)
-    value = float((cone * count)[mask].sum()) / max(1.0, operator_norm)
+    value = float((rows * cone * count)[mask].sum()) / max(1.0, operator_norm)
     value = max(value, 0.0)  # G = 0 is feasible
     if primal < 1e-12 * size**0.5:  # no margins at all: every k_j = V, or V = 1
         primal = value = 0.0
@@ -268,3 +272,23 @@ def _merge_equal_contexts(
         if not same:
             return L, dual, mask, np.ones(mask.shape[1], dtype=np.intp)
     return L[:, first], dual[:, first], mask[:, first], count
+
+
+def _merge_equal_rows(
+    L: Matrix, dual: Matrix, mask: Mask
+) -> tuple[Matrix, Matrix, Mask, Matrix | None]:
+    """One of each group of equal rows and their numbers (V, 1).
+
+    All rows, and None, where that leaves more than half of them, or where rows of equal supports
+    differ in the others.
+    """
+    first, which, count = distinct_rows(mask)
+    if 2 * len(first) > len(mask):
+        return L, dual, mask, None
+    repeated = np.flatnonzero(count[which] > 1)
+    parts = max(1, len(repeated) * mask.shape[1] // WORKING_ENTRIES)
+    for rows in np.array_split(repeated, parts):
+        like = first[which[rows]]
+        if not ((L[rows] == L[like]).all() and (dual[rows] == dual[like]).all()):
+            return L, dual, mask, None
+    return L[first], dual[first], mask[first], count[:, None].astype(np.float64)

@@ -77,29 +77,42 @@ def _centered_support(mask: Mask) -> Matrix:
     return mask - mask.mean(axis=0)
 
 
-def _project_margin(L: Matrix, mask: Mask, margin: float = 1.0) -> Matrix:
+def _project_margin(
+    L: Matrix, mask: Mask, margin: float = 1.0, repeats: Matrix | None = None
+) -> Matrix:
+    """`project_margin`; repeats (V, 1): how many equal rows each one stands for."""
     result = np.empty(mask.shape)
     width = max(1, WORKING_ENTRIES // len(mask))
     for j in range(0, mask.shape[1], width):
         block = slice(j, j + width)
-        result[:, block] = _project_columns(L[:, block], mask[:, block], margin)
+        result[:, block] = _project_columns(L[:, block], mask[:, block], margin, repeats)
     return result
 
 
-def _project_columns(x: Matrix, on: Mask, margin: float) -> Matrix:
-    raised = -np.sort(-np.where(on, -np.inf, x + margin), axis=0)  # decreasing
-    on_support = np.where(on, x, 0.0).sum(axis=0)
-    sums = np.cumsum(np.vstack([on_support, raised]), axis=0)
+def _project_columns(x: Matrix, on: Mask, margin: float, repeats: Matrix | None) -> Matrix:
+    candidates = np.where(on, -np.inf, x + margin)
+    if repeats is None:
+        raised = -np.sort(-candidates, axis=0)  # decreasing
+        sizes = np.ones((len(x), 1))
+        on_sizes = on.astype(float)
+    else:
+        order = np.argsort(-candidates, axis=0)
+        raised = np.take_along_axis(candidates, order, axis=0)
+        sizes = repeats[order, 0]
+        on_sizes = on * repeats
+    on_support = np.where(on, on_sizes * x, 0.0).sum(axis=0)
+    sums = np.cumsum(np.vstack([on_support, sizes * raised]), axis=0)
     # means[i] is a with the i largest raised entries; it is right once the next one is <= a.
-    means = sums / (on.sum(axis=0) + np.arange(len(sums))[:, None])
+    taken = np.vstack([np.zeros((1, sizes.shape[1])), np.cumsum(sizes, axis=0)])
+    means = sums / (on_sizes.sum(axis=0) + taken)
     next_raised = np.pad(raised, ((0, 1), (0, 0)), constant_values=-np.inf)
     right = (next_raised <= means).argmax(axis=0)
     a = np.take_along_axis(means, right[None], axis=0)
     return np.where(on, a, np.minimum(x, a - margin))
 
 
-def _project_dual(G: Matrix, mask: Mask) -> Matrix:
-    return G + _project_margin(-G, mask, margin=0.0)
+def _project_dual(G: Matrix, mask: Mask, repeats: Matrix | None = None) -> Matrix:
+    return G + _project_margin(-G, mask, 0.0, repeats)
 
 
 def distinct_rows(rows: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

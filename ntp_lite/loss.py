@@ -22,17 +22,18 @@ class SupportBlock(NamedTuple):
     contexts : a slice, the block's columns among those of the logits.
     rows, columns : (entries,) int64, token and context of each support entry; contexts are counted
         from the block's first.
-    P, log_P : (entries,) probability of each, and its logarithm.
+    log_P : (entries,) logarithm of the probability of each.
     pi : (contexts of the block,) their priors among all contexts.
-    places : (entries,) where each stands in a (contexts, V) matrix that is read row by row.
+    weights : (entries,) pi_j P[z,j].
+    places : (entries,) where each stands in a (V, contexts) matrix that is read row by row.
     """
 
     contexts: slice
     rows: torch.Tensor
     columns: torch.Tensor
-    P: torch.Tensor
     log_P: torch.Tensor  # noqa: N815 (P is the letter of the papers)
     pi: torch.Tensor
+    weights: torch.Tensor
     places: torch.Tensor
 
 
@@ -77,7 +78,7 @@ def excess_loss(L: Any, labels: SoftLabels) -> Any:
 
 def _cross_entropy(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor:
     block = support_block(labels, L.device, L.dtype)
-    inner = (block.pi[block.columns] * block.P * L[block.rows, block.columns]).sum()
+    inner = (block.weights * L[block.rows, block.columns]).sum()
     return (block.pi * torch.logsumexp(L, dim=0)).sum() - inner
 
 
@@ -85,8 +86,8 @@ def _excess_loss(L: torch.Tensor, labels: SoftLabels) -> torch.Tensor:
     block = support_block(labels, L.device, L.dtype)
     log_Q = torch.log_softmax(L, dim=0)
     x = log_Q[block.rows, block.columns] - block.log_P
-    on_support = (block.pi[block.columns] * block.P * _exp_minus_tangent(x)).sum()
-    zeros = torch.zeros_like(block.P)
+    on_support = (block.weights * _exp_minus_tangent(x)).sum()
+    zeros = torch.zeros_like(block.weights)
     off_support = log_Q.exp().index_put((block.rows, block.columns), zeros)
     return on_support + (block.pi * off_support.sum(dim=0)).sum()
 
@@ -157,19 +158,19 @@ def _make_block(
 
     rows, columns = (put(index, torch.int64) for index in part.entries)
     P, pi = put(part.probabilities, dtype), put(part.pi, dtype) * weight
-    places = columns * part.V + rows
-    return SupportBlock(where, rows, columns, P, torch.log(P), pi, places)
+    weights = pi[columns] * P
+    places = rows * part.m + columns
+    return SupportBlock(where, rows, columns, torch.log(P), pi, weights, places)
 
 
 def _exp_minus_tangent(x: torch.Tensor) -> torch.Tensor:
     """e^x - 1 - x, by its series where the subtraction would cancel."""
-    small = x.abs() < SERIES_BELOW
-    s = torch.where(small, x, 0)
+    s = x.clamp(-SERIES_BELOW, SERIES_BELOW)  # x itself where it is small
     series = s / 5040
     for factorial in (720, 120, 24, 6, 2):
         series = (series + 1 / factorial) * s
-    large = torch.where(small, 0, x)
-    return torch.where(small, series * s, torch.expm1(large) - large)
+    # What is beyond the series, exactly 0 where x is small; to choose by a mask takes longer.
+    return series * s + ((torch.expm1(x) - torch.expm1(s)) - (x - s))
 
 
 class FactoredExcess(torch.autograd.Function):
@@ -185,23 +186,27 @@ class FactoredExcess(torch.autograd.Function):
     ) -> torch.Tensor:
         """The excess loss, a 0-d tensor; the gradients are formed if they are needed."""
         total = W.new_zeros(())
-        grad_W, grad_H = torch.zeros_like(W), torch.zeros_like(H)
+        grad_W, grad_H = torch.zeros_like(W), torch.empty_like(H)
         for block in blocks:
             part = H[:, block.contexts]
-            # One context after the other in memory: its softmax reads what lies side by side.
-            Q = torch.log_softmax(part.T @ W.T, dim=1)
-            entries = Q.view(-1)
-            x = entries.index_select(0, block.places) - block.log_P
-            Q.exp_()
-            entries.index_fill_(0, block.places, 0)
-            weights = block.pi[block.columns] * block.P
-            total += (weights * _exp_minus_tangent(x)).sum() + block.pi @ Q.sum(dim=1)
+            E = W @ part
+            E -= E.amax(dim=0)
+            entries = E.view(-1)
+            on_support = entries.index_select(0, block.places)
+            # Exponentials are half of what is not a matrix product: each is formed once, and is
+            # divided by its column's sum where it is multiplied by the prior anyway.
+            sums = E.exp_().sum(dim=0)
+            entries.index_copy_(0, block.places, torch.zeros_like(on_support))
+            off_support = E.sum(dim=0)
+            x = on_support - sums.log().index_select(0, block.columns) - block.log_P
+            scale = block.pi / sums
+            total += block.weights @ _exp_minus_tangent(x) + scale @ off_support
             if any(ctx.needs_input_grad):
+                E *= scale
                 # Q - P, exact also where Q is close to P
-                entries.index_copy_(0, block.places, block.P * torch.expm1(x))
-                Q *= block.pi[:, None]
-                grad_W.addmm_(Q.T, part.T)
-                grad_H[:, block.contexts] = W.T @ Q.T
+                entries.index_copy_(0, block.places, block.weights * torch.expm1(x))
+                grad_W.addmm_(E, part.T)
+                torch.mm(W.T, E, out=grad_H[:, block.contexts])
         ctx.save_for_backward(grad_W, grad_H)
         return total
 

@@ -497,3 +497,24 @@ def test_equal_contexts_are_judged_once_with_their_number():
     other = whole[1].copy()
     other[0, list(columns).index(4)] += 1e-3  # one of four equal contexts
     assert certificate._merge_equal_contexts(whole[0], other, whole[2])[0].shape == (8, 11)
+
+
+def test_equal_rows_count_as_often_as_they_occur():
+    """Tokens that follow no context are judged once; the bounds are those of the whole matrices."""
+    rng = np.random.default_rng(0)
+    S = np.zeros((30, 9), dtype=int)
+    S[np.arange(9) % 6, np.arange(9)] = 1  # rows 6 to 29 are zero, and no other one is
+    S[:6] |= rng.random((6, 9)) < 0.2
+    L, G = (rng.standard_normal((30, 9)) for _ in range(2))
+    L[6:], G[6:] = L[6], G[6]
+    feasible, cone = ntp.project_margin(L, S), ntp.project_dual(G, S)
+    moved = np.linalg.norm(feasible - L) + np.linalg.norm(cone - G)
+    feasible -= feasible.mean(axis=0)
+    norm = np.linalg.norm(cone, 2)
+    judged = ntp.certify_margin(L, G, S)
+    assert judged.primal == pytest.approx(np.linalg.norm(feasible, "nuc"), rel=1e-12)
+    assert judged.dual == pytest.approx((cone * S).sum() / norm, rel=1e-12)
+    assert judged.operator_norm == pytest.approx(norm, rel=1e-12)
+    assert judged.violation == pytest.approx(moved, rel=1e-12)
+    L[-1, 0] += 1.0  # rows of equal supports that differ are judged one by one
+    assert ntp.certify_margin(L, G, S).primal != pytest.approx(judged.primal, rel=1e-12)

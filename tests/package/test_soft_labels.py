@@ -184,11 +184,12 @@ def test_support_classes_do_not_depend_on_the_stored_order_of_rows():
 def test_a_block_holds_the_support(device, dtype):
     labels = ntp.random_soft_labels(5, 9, 2)
     block = support_block(labels, device, dtype)
-    rows, columns, P, pi = block.rows, block.columns, block.P, block.pi
-    assert P.dtype == pi.dtype == dtype and P.device.type == device
+    rows, columns, weights, pi = block.rows, block.columns, block.weights, block.pi
+    assert weights.dtype == pi.dtype == dtype and weights.device.type == device
     dense = torch.zeros(5, 9, dtype=dtype, device=device)
-    dense[rows, columns] = P
-    np.testing.assert_allclose(dense.cpu().numpy(), labels.P.toarray(), rtol=1e-6)
+    dense[rows, columns] = weights
+    expected = labels.P.toarray() * labels.pi
+    np.testing.assert_allclose(dense.cpu().numpy(), expected, rtol=1e-6)
     np.testing.assert_allclose(pi.cpu().numpy(), labels.pi, rtol=1e-6)
 
 

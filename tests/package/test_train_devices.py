@@ -126,7 +126,7 @@ def test_a_decoder_stays_on_its_device_and_is_saved_from_there(second_device, tm
 def test_one_tensor_on_the_other_device_is_found(second_device):
     it = ntp.Trainer(ntp.UFM(12, 31, 4), LABELS, ntp.TrainConfig(device="cuda", tol=None))
     blocks = it.objective.batches.whole.blocks
-    blocks[0] = blocks[0]._replace(P=blocks[0].P.cpu())
+    blocks[0] = blocks[0]._replace(weights=blocks[0].weights.cpu())
     with pytest.raises(RuntimeError, match="two devices"):
         it.loss_and_gradients()
     with pytest.raises(TypeError, match="numpy of a tensor on CUDA"):
