@@ -133,16 +133,16 @@ def _measure(
     words: Array, contexts: Array, members: sparse.coo_array, sets: NDArray[np.bool_]
 ) -> NeuralCollapse:
     """All measures; members[c, j] positions of context j belong to class c."""
-    count, columns = members.shape[0], members.coords[1]
+    count, columns = members.shape[0], members.col
     entered = np.unique(columns)
     if count < 2:
         missing = dict.fromkeys(NeuralCollapse.__annotations__, float("nan"))
         return NeuralCollapse(**missing | {"classes": count, "contexts": len(entered)})
     size = members.sum(axis=1)
     means = (members @ contexts.T) / size[:, None]
-    deviations = contexts.T[columns] - means[members.coords[0]]
+    deviations = contexts.T[columns] - means[members.row]
     squares = members.data * np.square(deviations).sum(axis=1)
-    variances = np.bincount(members.coords[0], squares, count) / size
+    variances = np.bincount(members.row, squares, count) / size
     within = deviations.T @ (deviations * (members.data / size.sum())[:, None])
     centred = means - means.mean(axis=0)
     between = centred.T @ centred / count
