@@ -103,7 +103,9 @@ function nameColumns() {
     const names = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
     table.querySelectorAll("tbody tr").forEach((row) =>
       [...row.cells].forEach((cell, k) => {
-        if (names[k] && cell.textContent.trim()) cell.dataset.column = names[k];
+        const text = cell.textContent.trim();
+        // The first cell is the card's title, unless it is a number without a meaning.
+        if (names[k] && text && (k > 0 || /^[\d.,e+-]+$/.test(text))) cell.dataset.column = names[k];
       }),
     );
   });
