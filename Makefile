@@ -57,7 +57,7 @@ test-browser: $(STAMP)  ## look at figures and pages in a browser (needs Chromiu
 	@$(RUN) -c 'import playwright' 2>/dev/null || $(RUN) -m pip install -q -c constraints.txt playwright || true
 	@[ -d _build/browser/node_modules/axe-core ] || ! command -v npm >/dev/null || \
 	  npm install --silent --no-fund --no-audit --prefix _build/browser axe-core@4 || true
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/browser
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal tests/browser
 
 # REPOSITORY=owner/name and RELEASE=tag (or none) first write into _config.yml; REFRESH=1 accepts new
 # numbers.

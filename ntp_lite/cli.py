@@ -114,7 +114,7 @@ class FitOptions(TextOptions):
     steps: int = option(3000, "at most this many, in all", int, "N")
     seed: int = option(0, "of the start and of the batches", int, "N")
     device: str = option("auto", "cpu or cuda; auto takes what there is")
-    resume: bool = option(False, "go on from FILE, with its options; --steps extends", bool)
+    resume: bool = option(False, "go on from FILE, with its options; more steps extend it", bool)
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,77 @@
+// Formulas in a closed fold or hint are drawn when it opens: a page holds hundreds of them, and drawing
+// all at once keeps a phone busy for seconds. The titles of folds are always seen.
+const CLOSED =
+  "details:not([open]) > :not(summary), .toggle-hidden > :not(.admonition-title), " +
+  ".admonition.dropdown:not(.toggle) > :not(.admonition-title)"; // before sphinx-togglebutton was there
+function undrawn() {
+  return [...document.querySelectorAll(".math")].filter((node) => !node.querySelector("mjx-container"));
+}
+async function draw() {
+  const formulas = undrawn().filter((formula) => !formula.closest(CLOSED));
+  if (formulas.length) await MathJax.typesetPromise(formulas);
+  markWide();
+}
+// Fulfilled when all that is open is drawn. One drawing waits for the other; what opens before MathJax
+// is there is drawn with the page.
+let drawing = Promise.resolve();
+function drawOpened() {
+  if (window.MathJax?.typesetPromise) drawing = drawing.then(draw);
+  return drawing;
+}
+// So far only the settings that MathJax will read stand here.
+if (window.MathJax) window.MathJax.startup = { pageReady: drawOpened };
+window.addEventListener("load", drawOpened);
+document.addEventListener("toggle", drawOpened, true);
+
 // A formula wider than its line shrinks, to seven tenths at most, until it fits. What is wider still
 // scrolls in its own box, as tables do; this marks them, so that a reader sees that more follows.
 // An inline formula wider than its line gets a line of its own.
 const SMALLEST = 0.7;
-function fit(drawn, room) {
-  // MathJax's own size fits its letters to those of the text around: shrink from there.
-  drawn.dataset.size ??= drawn.style.fontSize;
-  drawn.style.fontSize = drawn.dataset.size;
-  const formula = drawn.querySelector("mjx-math");
-  const width = formula ? formula.getBoundingClientRect().width : 0;
-  if (width > room && room > 0) {
-    const font = parseFloat(getComputedStyle(drawn).fontSize);
-    drawn.style.fontSize = `${font * Math.max(SMALLEST, (0.98 * room) / width)}px`;
-  }
-}
+const LINES = "p, li, dd, td, figcaption, div";
+// Writes to the page and readings of it are kept apart: the browser lays it out once for each change
+// of turns, and not once for each formula.
 function markWide() {
-  document.querySelectorAll("div.math mjx-container").forEach((drawn) => {
-    fit(drawn, drawn.clientWidth); // what the number of the equation leaves
+  const drawn = [...document.querySelectorAll(".math mjx-container")];
+  drawn.forEach((container) => {
+    // MathJax's own size fits its letters to those of the text around: shrink from there.
+    container.dataset.size ??= container.style.fontSize;
+    container.style.fontSize = container.dataset.size;
+    container.closest("span.math")?.classList.remove("wide", "scrolls");
   });
-  document.querySelectorAll("span.math").forEach((formula) => {
-    const line = formula.closest("p, li, dd, td, figcaption, div");
-    const drawn = formula.querySelector("mjx-container");
-    if (!line || !drawn) return;
-    fit(drawn, line.clientWidth);
-    formula.classList.remove("wide", "scrolls");
-    formula.classList.toggle("wide", drawn.getBoundingClientRect().width > line.clientWidth);
+  const sizes = drawn.map((container) => {
+    const inline = container.closest("span.math");
+    // What the number of the equation leaves, or the line of the text.
+    const line = inline ? inline.closest(LINES) : container;
+    const formula = container.querySelector("mjx-math");
+    return {
+      container,
+      inline,
+      room: line ? line.clientWidth : 0,
+      width: formula ? formula.getBoundingClientRect().width : 0,
+      font: parseFloat(getComputedStyle(container).fontSize),
+    };
   });
+  sizes.forEach(({ container, inline, room, width, font }) => {
+    if (width <= room || room <= 0) return;
+    const share = Math.max(SMALLEST, (0.98 * room) / width);
+    container.style.fontSize = `${font * share}px`;
+    inline?.classList.toggle("wide", share * width > room);
+  });
+  markScrolling();
+}
+function markScrolling() {
   const boxes = "span.math.wide, div.math mjx-container, div.math, .cell_input pre, .cell_output pre, .pst-scrollable-table-container";
-  document.querySelectorAll(boxes).forEach((box) => {
-    const more = () => box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
-    box.classList.toggle("scrolls", more());
+  const more = (box) => box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
+  const found = [...document.querySelectorAll(boxes)].map((box) => ({
+    box,
+    follows: more(box),
+    wide: box.scrollWidth > box.clientWidth + 1,
+  }));
+  found.forEach(({ box, follows, wide }) => {
+    box.classList.toggle("scrolls", follows);
     // What scrolls can be reached by keyboard, also where it was folded when the page was loaded.
-    if (box.matches("pre") && box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
-    box.onscroll = () => box.classList.toggle("scrolls", more());
+    if (box.matches("pre") && wide) box.tabIndex = 0;
+    box.onscroll = () => box.classList.toggle("scrolls", more(box));
   });
 }
 // A full stop after a formula, or a bracket before it, stays with it: a line may else end between.
@@ -52,12 +92,24 @@ function keepPunctuation() {
 }
 window.addEventListener("load", () => {
   keepPunctuation();
-  const typeset = window.MathJax && window.MathJax.startup && window.MathJax.startup.promise;
-  Promise.resolve(typeset).then(markWide);
+  nameColumns();
   window.addEventListener("resize", markWide);
-  // What is folded has no width; measure again once it is opened.
-  document.addEventListener("click", () => setTimeout(markWide, 50));
+  // What a click shows, a hint perhaps, has its width from then on.
+  document.addEventListener("click", () => setTimeout(drawOpened, 50));
 });
+// On a phone a row is a card without the head of its table: its cells bring their column's name.
+function nameColumns() {
+  document.querySelectorAll("table.cards-on-phones").forEach((table) => {
+    const names = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
+    table.querySelectorAll("tbody tr").forEach((row) =>
+      [...row.cells].forEach((cell, k) => {
+        const text = cell.textContent.trim();
+        // The first cell is the card's title, unless it is a number without a meaning.
+        if (names[k] && text && (k > 0 || /^[\d.,e+-]+$/.test(text))) cell.dataset.column = names[k];
+      }),
+    );
+  });
+}
 // Each fold is called by what it holds, and opens when a link leads into it.
 function nameFolds() {
   document.querySelectorAll("button.toggle-button").forEach((button) => {
@@ -76,6 +128,7 @@ function openTarget() {
     if (node.matches(".toggle-hidden")) node.querySelector(".toggle-button")?.click();
   }
   target.scrollIntoView();
+  drawOpened().then(() => target.scrollIntoView());
 }
 window.addEventListener("load", () => {
   nameFolds();
@@ -83,8 +136,6 @@ window.addEventListener("load", () => {
   openTarget();
 });
 window.addEventListener("hashchange", openTarget);
-// What opens has its width from then on.
-document.addEventListener("toggle", () => setTimeout(markWide, 50), true);
 
 // Proofs, checks and asides open and close together: by a switch in the chapter's frame, or by "?".
 // The choice is remembered. Answers to predictions stay folded.
@@ -118,7 +169,10 @@ function chooseFolds(open) {
   const before = seen?.getBoundingClientRect().top;
   setFolds(open);
   remember(CHOICE, open ? "open" : "closed");
-  if (seen) scrollBy(0, seen.getBoundingClientRect().top - before);
+  const stay = () => scrollBy(0, seen.getBoundingClientRect().top - before);
+  if (!seen) return;
+  stay();
+  drawOpened().then(stay); // drawn, a formula is higher than its source
 }
 function offerToOpenAll() {
   const folds = document.querySelectorAll(FOLDS);
@@ -167,6 +221,9 @@ let closedBeforePrint = [];
 window.addEventListener("beforeprint", () => {
   closedBeforePrint = [...document.querySelectorAll(".bd-article details:not([open])")];
   closedBeforePrint.forEach((fold) => (fold.open = true));
+  const formulas = undrawn();
+  if (formulas.length && window.MathJax?.typeset) MathJax.typeset(formulas); // paper does not wait
+  markWide();
 });
 window.addEventListener("afterprint", () => {
   closedBeforePrint.forEach((fold) => (fold.open = false));

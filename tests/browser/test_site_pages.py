@@ -96,6 +96,7 @@ def test_the_picture_and_its_slider_open_the_book(visit):
 def test_formulas_are_drawn_in_the_size_that_mathjax_gives_them(visit, width):
     """Its letters are as high as those of the text: smaller only where the line is too short."""
     page = visit("tour", width).page
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # formulas in folds, too
     sizes = page.evaluate(
         "[...document.querySelectorAll('.math mjx-container')].map(node => "
         "[node.dataset.size, node.style.fontSize, node.getAttribute('tabindex')])"

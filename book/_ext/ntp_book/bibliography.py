@@ -7,6 +7,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from pybtex.plugin import register_plugin
+from pybtex.richtext import Text
 from pybtex.style.formatting.plain import Style as PlainStyle
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.application import Sphinx
@@ -25,7 +26,11 @@ class AuthorYearLabels(BaseLabelStyle):
 
 def author_year(entry: Any) -> str:
     """Return `Zhao et al., 2024` for an entry of the bibliography."""
-    people = [" ".join(person.last_names) for person in entry.persons.get("author", [])]
+    # The file of references writes accents as TeX does.
+    people = [
+        str(Text.from_latex(" ".join(person.last_names)))
+        for person in entry.persons.get("author", [])
+    ]
     names = " and ".join(people) if len(people) < 3 else f"{people[0]} et al."
     return f"{names}, {entry.fields.get('year', 'n.d.')}"
 

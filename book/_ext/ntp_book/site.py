@@ -80,10 +80,10 @@ def tidy_doctree(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def has_prose(table: nodes.table) -> bool:
-    """Say whether a table is wide and holds sentences: on a phone its rows become cards."""
+    """Say whether a table is wide and holds sentences or lists: on a phone, rows become cards."""
     columns = next(table.findall(nodes.tgroup))["cols"]
-    longest = max(len(entry.astext().split()) for entry in table.findall(nodes.entry))
-    return columns >= 3 and longest >= 8
+    texts = [entry.astext() for entry in table.findall(nodes.entry)]
+    return columns >= 3 and any(len(text.split()) >= 8 or len(text) >= 60 for text in texts)
 
 
 def mark_proof(node: nodes.Element) -> None:
