@@ -149,6 +149,21 @@ def test_on_paper_nothing_scrolls(site):
     assert any("row 59" in sheet.extract_text() for sheet in reader.pages)
 
 
+def test_a_fold_s_title_stays_with_what_it_opens(site):
+    """At whatever height of the sheet. Seen to fail without the style's line for `summary`."""
+    folds = [
+        f'<div style="break-before: page; height: {height}px"></div>'
+        f"<details><summary>Proof at {height}</summary><p>It follows at {height}</p></details>"
+        for height in range(850, 980, 10)
+    ]
+    write(site, "first", "1. First", "".join(folds))
+    reader = pypdf.PdfReader(io.BytesIO(print_book(site)))
+    texts = [sheet.extract_text() for sheet in reader.pages]
+    for height in range(850, 980, 10):
+        [sheet] = [text for text in texts if f"Proof at {height}" in text]
+        assert f"It follows at {height}" in sheet
+
+
 def test_without_a_site_it_says_what_to_run(tmp_path):
     with pytest.raises(pdf.PrintError, match="run make book first"):
         print_book(tmp_path)
