@@ -29,9 +29,11 @@ PAGE = f"""<html><head><meta property="og:site_name" content="The book"></head><
 <figure class="align-default" id="fig-birds-wing"><img alt="A wing." src="../_images/0123.svg"/>
 <figcaption><p>Figure 3.1<a class="headerlink" href="#x">#</a></p></figcaption></figure>
 </details></div>
+<figure class="align-default" id="fig-birds-move">
 <figure class="ntp-interactive"><div><img alt="s" src="data:image/svg+xml;base64,{STILL}"></div>
 <details class="ntp-numbers"><summary>The numbers</summary><div></div></details>
 <script type="application/json">{{"kind":"frames"}}</script></figure>
+<figcaption><p>Figure 3.2</p></figcaption></figure>
 <details class="ntp-fold ntp-checks"><summary>Checks</summary>
 <figure><img src="no.svg"></figure></details>
 </section>
@@ -99,6 +101,11 @@ def test_the_answer_comes_later_and_what_is_folded_lies_below(out):
 
 
 def test_pictures_are_files_to_take_away(out):
+    """A still is one also where the figure has a number, which is a figure around it.
+
+    Seen to fail when only a figure that is itself the moving one was looked for: the still's data
+    were taken for the name of a file, and no deck of the book was written.
+    """
     figures = out / "figures" / "birds"
     assert {path.name: path.read_text() for path in figures.iterdir()} == {
         "fig-birds-wing.svg": "<svg>wing</svg>",

@@ -122,6 +122,48 @@ def test_a_table_that_is_too_wide_shrinks(site):
     assert print_book(site)
 
 
+def test_a_table_of_very_many_columns_cuts_the_words_in_its_head(site):
+    """As those of the benchmarks are; no smaller type would make them fit.
+
+    Without that class the print stops, as the whole book's did.
+    """
+    heads = "".join(f"<th><p>support_self_duality_{k}</p></th>" for k in range(19))
+    cells = "".join(f"<td><p>{k}.0625</p></td>" for k in range(19))
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
+    write(site, "first", "1. First", table)
+    reader = pypdf.PdfReader(io.BytesIO(print_book(site)))
+    text = reader.pages[4].extract_text()
+    assert "18.0625" in text, "numbers are not cut"
+
+
+def test_on_paper_nothing_scrolls(site):
+    """A moving figure's table of counts has a box that scrolls; on paper all its rows are seen.
+
+    Seen to fail without the style's line for `.ntp-scroll`.
+    """
+    rows = "".join(f"<tr><td>row {k}</td></tr>" for k in range(60))
+    box = f'<div class="ntp-scroll"><table>{rows}</table></div>'
+    style = "<style>.ntp-scroll { max-height: 5rem; overflow: auto; }</style>"
+    write(site, "first", "1. First", f'{style}<div class="ntp-interactive">{box}</div>')
+    reader = pypdf.PdfReader(io.BytesIO(print_book(site)))
+    assert any("row 59" in sheet.extract_text() for sheet in reader.pages)
+
+
+def test_a_fold_s_title_stays_with_what_it_opens(site):
+    """At whatever height of the sheet. Seen to fail without the style's line for `summary`."""
+    folds = [
+        f'<div style="break-before: page; height: {height}px"></div>'
+        f"<details><summary>Proof at {height}</summary><p>It follows at {height}</p></details>"
+        for height in range(850, 980, 10)
+    ]
+    write(site, "first", "1. First", "".join(folds))
+    reader = pypdf.PdfReader(io.BytesIO(print_book(site)))
+    texts = [sheet.extract_text() for sheet in reader.pages]
+    for height in range(850, 980, 10):
+        [sheet] = [text for text in texts if f"Proof at {height}" in text]
+        assert f"It follows at {height}" in sheet
+
+
 def test_without_a_site_it_says_what_to_run(tmp_path):
     with pytest.raises(pdf.PrintError, match="run make book first"):
         print_book(tmp_path)

@@ -55,6 +55,10 @@ a.headerlink, .ntp-controls, .ntp-numbers, .copybtn { display: none !important; 
 .toctree-wrapper { display: none; } /* empty, but its margin may take a sheet */
 pre { font-size: 8.5pt !important; overflow: visible !important; white-space: pre-wrap !important; }
 pre { overflow-wrap: anywhere; }
+.sd-card, .sd-card p { break-inside: avoid; }
+/* A text and its counts: on paper nothing scrolls. */
+.ntp-interactive .ntp-scroll { max-height: none; overflow: visible; }
+.ntp-interactive textarea { field-sizing: content; height: auto; resize: none; }
 /* A box that scrolls would never be cut by the end of a sheet. */
 .bd-article :is(.cell, .cell_input, .cell_output, details, .admonition, pre),
 .bd-article div[class*="highlight"] {
@@ -62,8 +66,13 @@ pre { overflow-wrap: anywhere; }
   overflow: visible !important;
 }
 .bd-article div[class*="highlight"] { display: block !important; }
+/* What no smaller type makes fit: the words in the heads of its columns are cut. */
+table.many-columns :is(th, td) { padding: 0.1rem 0.25rem; }
+table.many-columns thead :is(th, p) { overflow-wrap: anywhere; white-space: normal; }
+table.many-columns thead th { min-width: 3rem; }
 div.math { break-before: avoid; break-inside: avoid; }
 p, pre { orphans: 3; widows: 3; }
+summary { break-after: avoid; } /* a title is not left behind by what it opens */
 figure { break-inside: avoid; }
 """
 WITHOUT_NUMBER = "@page :first { @bottom-center { content: none; } }"
@@ -85,9 +94,17 @@ FIT = """() => {
       drawn.style.fontSize = `${0.93 * parseFloat(getComputedStyle(drawn).fontSize)}px`;
     }
   }
+  const shrink = (table, least) => {
+    for (let zoom = 1; right(table) > room(table) + 1 && zoom > least; zoom -= 0.05) {
+      table.style.zoom = zoom - 0.05;
+    }
+  };
   for (const table of document.querySelectorAll('article table')) {
-    for (let zoom = 0.95; right(table) > room(table) + 1 && zoom > 0.4; zoom -= 0.05) {
-      table.style.zoom = zoom;
+    shrink(table, 0.65);
+    if (right(table) > room(table) + 1) {
+      table.classList.add('many-columns');
+      table.style.zoom = 1;
+      shrink(table, 0.4);
     }
   }
   const cut = [];

@@ -157,6 +157,11 @@ def alone(part: Tag) -> Tag:
     return found
 
 
+def is_file(source: str) -> bool:
+    """Say whether the source of a picture is a file of the site."""
+    return "://" not in source and not source.startswith("data:")
+
+
 class Figures:
     """The pictures of a chapter, written into a folder under names of their own."""
 
@@ -167,14 +172,18 @@ class Figures:
         self.moving = 0
 
     def take(self, part: Tag) -> None:
-        """Write the pictures of a part; what was linked is linked to where it stands now."""
-        if "ntp-interactive" in classes_of(part):
+        """Write the pictures of a part; what was linked is linked to where it stands now.
+
+        A moving figure keeps its stills where they are; its number and caption may be a figure
+        around it.
+        """
+        stills = part.select(f'img[src^="{STILL}"]')
+        if stills:
             self.moving += 1
-            for number, still in enumerate(part.select(f'img[src^="{STILL}"]'), 1):
-                picture = base64.b64decode(str(still["src"]).removeprefix(STILL))
-                self._write(f"moving-{self.moving}-{number}.svg", picture)
-            return
-        images = [image for image in part.find_all("img") if "://" not in str(image["src"])]
+        for number, still in enumerate(stills, 1):
+            picture = base64.b64decode(str(still["src"]).removeprefix(STILL))
+            self._write(f"moving-{self.moving}-{number}.svg", picture)
+        images = [image for image in part.find_all("img") if is_file(str(image["src"]))]
         for number, image in enumerate(images, 1):
             source = self.page.parent / str(image["src"])
             name = str(part.get("id") or source.stem) + (f"-{number}" if number > 1 else "")
