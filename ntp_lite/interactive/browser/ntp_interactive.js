@@ -1341,7 +1341,7 @@
           get: () => state.P[0], set: (v) => { state.P = [v, 1 - v, 0]; },
         },
         {
-          name: "distance of Q from P", min: 0, max: 8, step: 0.05,
+          name: "way left from Q to P", min: 0, max: 8, step: 0.05,
           text: (v) => show(10 ** -v),
           get: () => state.steps, set: (v) => { state.steps = v; },
         },
