@@ -6,7 +6,7 @@ import pytest
 from moving_figures import assert_all_changed, state
 
 PAGES = ("intro", "tour")
-FIGURES = {"intro": 1, "tour": 7}
+FIGURES = {"intro": 1, "tour": 8}
 COMBINATIONS = [(width, theme) for width in (390, 1440) for theme in ("light", "dark")]
 
 
@@ -121,7 +121,7 @@ def test_boxes_have_their_colours_without_script(opener, visit):
 def test_folds_are_named_and_open_for_links(visit):
     page = visit("tour").page
     answers = page.locator("details.ntp-answer")
-    assert answers.count() == 4
+    assert answers.count() == 5
     names = page.evaluate(
         "[...document.querySelectorAll('summary')]"
         ".map(node => node.getAttribute('aria-label') || node.textContent.trim())"

@@ -1530,6 +1530,8 @@
   function repaint(svg, paint) {
     const fresh = select(document.createElementNS("http://www.w3.org/2000/svg", "svg"));
     paint(fresh);
+    // What a picture (role img) holds, nobody can reach; a group may hold buttons.
+    if (!fresh.select("[role=button]").empty()) svg.attr("role", "group");
     const held = svg.selectAll("g.handle").nodes();
     const made = fresh.selectAll("g.handle").nodes();
     svg.node().querySelectorAll(":scope > :not(g.handle)").forEach((node) => node.remove());
