@@ -25,6 +25,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 from teaching.cells import hidden_lines, without_hidden_tests
 from teaching.grader.bounds import OutOfTimeError, stopped_after
 from teaching.grader.errors import NotGradedError
@@ -40,6 +42,7 @@ from teaching.grader.plan import (
     make_plan,
     names_in,
 )
+from teaching.grader.processors import ProcessorTime, processor_time
 from teaching.grader.sandbox import Sandbox
 from teaching.grader.student import Limits, StartError, Student
 from teaching.inside.errors import StoppedError
@@ -93,8 +96,8 @@ FAILED_HIDDEN_TEST = (
     "Passes the public tests, but not the hidden ones: on other data your answer is wrong, raises "
     "an error, or takes too much time or memory."
 )
-# A submission that had less than this share of one processor when its time was over tries again.
-_FAIR_SHARE = 0.75
+# A submission that waited for a processor for more than this share of its time tries again.
+_MOST_WAITING = 0.25
 
 
 @dataclass(frozen=True)
@@ -133,23 +136,23 @@ class Marker:
         self.stopped: set[str] = set()  # the steps that had to be stopped
         self.was_starved = False  # of processor time, when its time on the wall was over
         self.start_time = time.monotonic()
-        self.start_work = self.seconds_of_work()
+        self.start_processor_time = self.processor_time()
 
-    def seconds_of_work(self) -> float:
-        """Return how long processors have worked for this submission, on both sides."""
-        return time.process_time() + self.student.seconds_of_work
+    def processor_time(self) -> ProcessorTime:
+        """Return what this submission has had of processors, and waited for them, on both sides."""
+        return processor_time([psutil.Process()]) + self.student.time
 
     @contextmanager
     def time_limit(self, for_cell: bool = True) -> Iterator[None]:
         """Raise OutOfTimeError when the time for a cell or for the notebook is over."""
         start_time = self.start_time
-        start_work = self.start_work
+        start_processor_time = self.start_processor_time
         allowed = self.limits.notebook_seconds
         what = "notebook"
         seconds = start_time + allowed - time.monotonic()
         if for_cell and self.limits.cell_seconds < seconds:
             start_time = time.monotonic()
-            start_work = self.seconds_of_work()
+            start_processor_time = self.processor_time()
             allowed = self.limits.cell_seconds
             what = "cell"
             seconds = allowed
@@ -157,8 +160,9 @@ class Marker:
             with stopped_after(seconds, f"took longer than {allowed:g} s for the {what}"):
                 yield
         except OutOfTimeError:
-            share = (self.seconds_of_work() - start_work) / (time.monotonic() - start_time)
-            self.was_starved |= share < _FAIR_SHARE
+            elapsed = time.monotonic() - start_time
+            waiting = self.processor_time().waiting_since(start_processor_time, elapsed)
+            self.was_starved |= waiting > _MOST_WAITING * elapsed
             raise
 
     def run(self, step: Step) -> str:

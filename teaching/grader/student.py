@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
+from teaching.grader.processors import ProcessorTime, processor_time
 from teaching.grader.sandbox import Sandbox, process_environment
 from teaching.inside.channel import TestsEnd
 
@@ -46,7 +47,7 @@ class Student:
         self.group = ""
         self.reason_to_stop = ""
         self.starts = 0
-        self.seconds_of_work = 0.0  # of all its processes so far, as the watch has seen it
+        self.time = ProcessorTime()  # of all its processes so far, as the watch has seen it
 
     def is_alive(self) -> bool:
         """Say whether the process can still be asked."""
@@ -94,13 +95,13 @@ class Student:
     def watch(self, process: subprocess.Popen[bytes], group: str) -> None:
         """End the process where it and its children together use too much."""
         most = self.limits.memory_mebibytes
-        before = self.seconds_of_work
-        seen = 0.0
+        before = self.time
+        seen = ProcessorTime()
         while process.poll() is None:
             family = _family(process.pid)
-            seen = max(seen, _seconds_of_work(family))
+            seen = processor_time(family).at_least(seen)
             if process is self.process:
-                self.seconds_of_work = before + seen
+                self.time = before + seen
             if len(family) > MOST_PROCESSES:
                 self.reason_to_stop = f"started more than {MOST_PROCESSES} processes"
                 self._end(process, group)
@@ -165,14 +166,4 @@ def _memory_bytes(family: list[psutil.Process]) -> int:
     for member in family:
         with contextlib.suppress(psutil.Error):
             total += member.memory_info().rss
-    return total
-
-
-def _seconds_of_work(family: list[psutil.Process]) -> float:
-    """Return how long processors have worked for the processes, and for those that they ended."""
-    total = 0.0
-    for member in family:
-        with contextlib.suppress(psutil.Error):
-            times = member.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
     return total

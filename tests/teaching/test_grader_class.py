@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from teaching.grader.attempts import not_counted
@@ -21,6 +25,7 @@ from teaching.grader.helpers import find_helpers
 from teaching.grader.late import LatePolicy, read_due, read_time
 from teaching.grader.marking import Marker, Marking, Refused
 from teaching.grader.plan import Answers, Kind, Step
+from teaching.grader.processors import ProcessorTime, processor_time
 from teaching.grader.records import Part, Record
 from teaching.grader.results import Marked, export_to_systems, grades_table
 from teaching.grader.roster import Roster
@@ -518,19 +523,27 @@ def test_an_alarm_that_nobody_received_rings_again():
     assert dropped
 
 
-@pytest.mark.parametrize("share, starved", [(0.1, True), (1.0, False)])
-def test_a_submission_from_which_others_took_the_processor_is_told_from_one_that_loops(
-    share, starved
+@pytest.mark.parametrize(
+    "waiting, starved",
+    [
+        pytest.param(0.9, True, id="others took the processor"),
+        pytest.param(0.0, False, id="it sleeps or loops"),
+        pytest.param(None, True, id="nobody counts waiting"),
+    ],
+)
+def test_a_submission_from_which_others_took_the_processor_is_told_from_one_that_sleeps(
+    waiting, starved
 ):
-    """Mutation seen to fail: the share is not looked at."""
+    """Once whatever slept tried again alone, and cost a class a minute for each."""
     start = time.monotonic()
 
     class Worker:
         limits = Limits(0.2, 100, 2000)
 
         @property
-        def seconds_of_work(self) -> float:
-            return share * (time.monotonic() - start)
+        def time(self) -> ProcessorTime:
+            share = time.monotonic() - start
+            return ProcessorTime(0.0, None if waiting is None else waiting * share)
 
     marker = Marker(Worker(), {}, {}, None, with_hidden_tests=False)
     with (
@@ -539,6 +552,34 @@ def test_a_submission_from_which_others_took_the_processor_is_told_from_one_that
     ):
         time.sleep(10)
     assert marker.was_starved is starved
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux counts waiting")
+def test_waiting_for_a_processor_is_counted():
+    """Two processes that loop on one processor wait half of the time; one that sleeps does not."""
+    processor = min(os.sched_getaffinity(0))
+    busy = f"import os; os.sched_setaffinity(0, [{processor}])\nprint(flush=True)\n"
+    codes = [busy + "while True: pass"] * 2 + [busy + "import time; time.sleep(60)"]
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=-1) for code in codes]
+    try:
+        for process in started:
+            process.stdout.readline()
+        family = [psutil.Process(process.pid) for process in started]
+        before = [processor_time([member]) for member in family]
+        start = time.monotonic()
+        while processor_time(family[:2]).work < sum(b.work for b in before[:2]) + 1:
+            time.sleep(0.05)
+        elapsed = time.monotonic() - start
+        loops, _, sleeps = (
+            processor_time([member]).waiting_since(earlier, elapsed) / elapsed
+            for member, earlier in zip(family, before, strict=True)
+        )
+        assert loops > 0.25
+        assert sleeps < 0.1
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 class Groups:
