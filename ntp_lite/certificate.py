@@ -238,8 +238,8 @@ def margin_certificate(L: Matrix, dual: Matrix, mask: Mask) -> MarginCertificate
     follow no context, where most rows have an equal one.
     """
     size, V = mask.size, len(mask)
-    L, dual, mask, count = _merge_equal_contexts(L, dual, mask)
     L, dual, mask, repeats = _merge_equal_rows(L, dual, mask)
+    L, dual, mask, count = _merge_equal_contexts(L, dual, mask)
     rows = np.ones((1, 1)) if repeats is None else repeats
     root = np.sqrt(rows * count)
     feasible = _project_margin(L, mask, repeats=repeats)

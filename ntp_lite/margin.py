@@ -145,13 +145,7 @@ def _solve(
                 next_check = n_iter + rule.steps_to(seen)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    # Projecting again in float64 makes both exactly feasible, also after float32 work.
-    distinct = mask[:, admm.columns]
-    L = _project_margin(admm.expand_rows(admm.best_L.point), distinct)
-    L -= L.mean(axis=0)
-    dual_matrix = _project_dual(admm.expand_rows(admm.best_dual.point), distinct)
-    dual_matrix /= max(1.0, spectral_norm(dual_matrix * admm.column_roots))
-    L, dual_matrix = (np.take(A, admm.column_of, axis=1) for A in (L, dual_matrix))
+    L, dual_matrix = (admm.expand(A) for A in admm.best_feasible())
     certificate = margin_certificate(L, dual_matrix, mask)
     if certificate.relative_gap <= rule.tol:
         status = Status.CONVERGED
@@ -256,10 +250,23 @@ class MarginADMM:
         primal, dual = self.best_L.value, -self.best_dual.value
         return primal, dual, relative_gap(primal - dual, primal)
 
-    def expand_rows(self, A: torch.Tensor) -> Matrix:
-        """Divide by D; copy entries to every row that was merged into them. Columns stay merged."""
-        entries = _as_float64(A) / self.column_roots
-        return entries[self.row_of] / self.row_roots[self.row_of, None]
+    def best_feasible(self) -> tuple[Matrix, Matrix]:
+        """Return the best L and G, for each distinct row and column one, feasible to rounding.
+
+        Projecting again in float64 makes both exactly feasible, also after float32 work.
+        """
+        repeats = self.row_count[:, None].astype(float)
+        weights = np.outer(self.row_roots, self.column_roots)
+        L = _project_margin(_as_float64(self.best_L.point) / weights, self.S, repeats=repeats)
+        L -= self.row_count @ L / self.row_count.sum()
+        dual = _project_dual(_as_float64(self.best_dual.point) / weights, self.S, repeats)
+        dual /= max(1.0, spectral_norm(dual * weights))
+        return L, dual
+
+    def expand(self, A: Matrix) -> Matrix:
+        """Copy entries to every row and column that was merged into theirs."""
+        columns = np.take(A, self.column_of, axis=1)
+        return np.take(columns, self.row_of, axis=0)  # whole rows: memory is copied in order
 
     def _to_device(self, Z: Matrix, U: Matrix) -> None:
         """Put the problem and its state on the device, in the current precision."""

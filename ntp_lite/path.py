@@ -29,7 +29,8 @@ BALANCE_EVERY = 10  # iterations between changes of the penalty
 IMBALANCE = 3.0  # ratio of the residuals above which it changes
 PATIENCE = 300  # iterations without a better certificate
 LOOSE = 1e-2  # relative gap that is enough on the way down to a ridge
-LAST_STEP = 1e-7  # of Newton's method in the proximal step
+# Of Newton's method in the proximal step: its error is the square, and the next step starts there.
+LAST_STEP = 1e-3
 LOG_ZERO = -700.0  # stands for ln 0: its exponential is 1e-304
 
 # At the end of float64 iterates underflow (to 0, which is right) or become NaN, which is never the
@@ -95,7 +96,7 @@ def solve_ridge(
     """Minimise CE(L) + ridge |L|_* over all logits L (V, m), to a relative duality gap <= tol.
 
     ADMM in the logit domain: singular-value thresholding against the proximal step of the
-    cross-entropy, which is solved exactly. Without a warm start the path is followed loosely from
+    cross-entropy, which is solved by Newton's method. Without a warm start the path is followed loosely from
     `ridge_max` down to `ridge`; where float64 ends on the way, the last logits are returned.
 
     tol : the gap is relative to primal - Hc, in nats. max_iter : iterations at each ridge on the
@@ -399,7 +400,7 @@ class RidgeADMM:
 
 
 class ProxCrossEntropy:
-    """Column by column argmin_z pi (logsumexp(z) - <p, z>) + (rho/2) |z - y|^2, exactly.
+    """Column by column argmin_z pi (logsumexp(z) - <p, z>) + (rho/2) |z - y|^2.
 
     With c = rho / pi, s = logsumexp(z) and q = exp(z - s), stationarity reads c (z - y) = p - q.
     Off the support (p = 0) the unknown is g = ln(q/c):  g + e^g = y - s - ln c  (Wright's omega

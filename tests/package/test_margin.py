@@ -509,7 +509,8 @@ def test_the_improved_dual_matrix_is_better_and_stays_in_its_cone():
     G = -admm.rho * admm.U
 
     def value(G):
-        full = admm.expand_rows(G)[:, admm.column_of]
+        weights = np.outer(admm.row_roots, admm.column_roots)
+        full = admm.expand(G.numpy() / weights)
         off_support = np.where(UNEVEN > 0, 0, full)
         assert np.abs(full.sum(axis=0)).max() < 1e-9 and off_support.max() < 1e-9
         return (full * UNEVEN).sum() / max(1, np.linalg.norm(full, 2))
