@@ -96,7 +96,7 @@ def solve_ridge(
     """Minimise CE(L) + ridge |L|_* over all logits L (V, m), to a relative duality gap <= tol.
 
     ADMM in the logit domain: singular-value thresholding against the proximal step of the
-    cross-entropy, which is solved by Newton's method. Without a warm start the path is followed loosely from
+    cross-entropy, by Newton's method. Without a warm start the path is followed loosely from
     `ridge_max` down to `ridge`; where float64 ends on the way, the last logits are returned.
 
     tol : the gap is relative to primal - Hc, in nats. max_iter : iterations at each ridge on the
