@@ -44,10 +44,12 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from .metrics import (
         CollapseTest,
         NeuralCollapse,
+        SpectralExponent,
         collapse_test,
         gradient_bottleneck,
         neural_collapse,
         soft_self_duality,
+        spectral_exponent,
         stable_rank,
         standard_metrics,
     )
@@ -105,10 +107,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "metrics": (
         "CollapseTest",
         "NeuralCollapse",
+        "SpectralExponent",
         "collapse_test",
         "gradient_bottleneck",
         "neural_collapse",
         "soft_self_duality",
+        "spectral_exponent",
         "stable_rank",
         "standard_metrics",
     ),

@@ -26,7 +26,7 @@ from .constraints import centered_support
 from .efficiency import NormEfficiency, norm_efficiency
 from .geometry import support_collapse, word_context_factors
 from .in_support import in_support_logits, split_logits
-from .linalg import effective_rank, singular_values
+from .linalg import effective_rank, singular_values, svd_values
 from .soft_labels import SoftLabels, as_labels
 
 Array: TypeAlias = NDArray[np.float64]
@@ -39,6 +39,8 @@ DEFAULT_METRICS = (
     "cosine_proxy", "relative_gap", "cosine_mm", "gram_words", "gram_contexts",
 )  # fmt: skip
 NULL_EIGENVALUE = 1e-10  # of a covariance, relative to its largest: taken as 0 in its inverse
+SHARE_OF_SQUARES = 0.99  # held by the singular values to which a slope is fitted
+FEWEST = 3  # singular values for a slope: two always lie on a line
 
 
 # ---------------------------------------------------------------- neural collapse
@@ -359,6 +361,57 @@ def stable_rank(A: ArrayLike) -> float:
     return float(np.square(shares).sum())
 
 
+@dataclass(frozen=True)
+class SpectralExponent:
+    """The least-squares line ln sigma_i = c - exponent ln i for i = first ... last.
+
+    residual : the largest |ln sigma_i - line| in this range. Every singular value there is within
+    a factor exp(residual) of c' i^-exponent. exponent and residual are NaN where the range holds
+    fewer than three positive singular values.
+
+    A slope seen in this range, and no law: a spectrum that bends has another one in another range.
+    Where the residual is no small number, or two halves of the range disagree, do not speak of a
+    power law.
+    """
+
+    exponent: float
+    first: int
+    last: int
+    residual: float
+
+
+def spectral_exponent(A: ArrayLike, first: int = 1, last: int | None = None) -> SpectralExponent:
+    """How fast the singular values of A fall: as i^-exponent, fitted from `first` to `last`.
+
+    first, last : places in the order from large to small, counted from 1. last = None: as many as
+    hold 99% of the squares. Every place counts alike, so most of what is fitted are small singular
+    values. With an exponent above 1/2 the squares of a power law have a finite sum: a rank that
+    holds a given share of them exists however large the matrix; at most 1/2 it grows with it.
+    Centre logits first, as a constant per column is no property of the model. Scale changes
+    nothing.
+
+    Raises ValueError unless 1 <= first <= last <= min(V, m), for A of shape (V, m). Source:
+    Golowich, Liu and Shetty, arXiv 2510.24966. Book: pretrained, transformers.
+    """
+    matrix = as_matrix(A, "A")
+    values = svd_values(matrix)
+    values = values / (values[0] or 1.0)  # first, so that the squares cannot overflow
+    first = as_size(first, "first", maximum=len(values))
+    if last is None:
+        squares = np.cumsum(np.square(values))
+        enough = int(np.searchsorted(squares, SHARE_OF_SQUARES * squares[-1])) + 1
+        last = max(first, enough)
+    last = as_size(last, "last", minimum=first, maximum=len(values))
+    chosen = values[first - 1 : last]
+    if len(chosen) < FEWEST or chosen[-1] == 0:
+        return SpectralExponent(float("nan"), first, last, float("nan"))
+    places = np.log(np.arange(first, last + 1))
+    heights = np.log(chosen)
+    slope, constant = np.polyfit(places, heights, deg=1)
+    residual = np.abs(heights - (constant + slope * places)).max()
+    return SpectralExponent(float(-slope), first, last, float(residual))
+
+
 def gradient_bottleneck(W: ArrayLike, L: ArrayLike, labels: SoftLabels) -> float:
     """1 - |P_W G|^2 / |G|^2: the share of the logits' gradient that W does not pass on.
 
@@ -399,8 +452,9 @@ def standard_metrics(
 
     By name only: "norm_efficiency_lower", "norm_efficiency_upper" (path points are kept from one
     evaluation to the next, so the first costs most); "effective_rank", "stable_rank" (of L with
-    centred columns) and both with "_W" or "_H"; "collapse_directions", of H with columns of length
-    one; "soft_self_duality", the mean over contexts; "gradient_bottleneck"; the fields of
+    centred columns) and both with "_W" or "_H"; "spectral_exponent" and "spectral_residual" (of L
+    with centred columns, over 99% of the squares); "collapse_directions", of H with columns of
+    length one; "soft_self_duality", the mean over contexts; "gradient_bottleneck"; the fields of
     `NeuralCollapse`, of the next token ("nc1", "cdnv", "equiangular", ...) and of the support
     ("support_nc1", ...).
 
@@ -447,6 +501,7 @@ def _metrics_of_max_margin(L_mm: ArrayLike) -> Metrics:
 
 def _field_metrics(labels: SoftLabels) -> Metrics:
     efficiency = _Latest(_efficiency_along_a_run(labels))
+    slope = _Latest(lambda L: spectral_exponent(L - L.mean(axis=0)))
     found: Metrics = {
         "norm_efficiency_lower": lambda L, W, H: efficiency(L).lower,
         "norm_efficiency_upper": lambda L, W, H: efficiency(L).upper,
@@ -456,6 +511,8 @@ def _field_metrics(labels: SoftLabels) -> Metrics:
         "stable_rank": lambda L, W, H: stable_rank(L - L.mean(axis=0)),
         "stable_rank_W": lambda L, W, H: stable_rank(W),
         "stable_rank_H": lambda L, W, H: stable_rank(H),
+        "spectral_exponent": lambda L, W, H: slope(L).exponent,
+        "spectral_residual": lambda L, W, H: slope(L).residual,
         "collapse_directions": lambda L, W, H: (
             support_collapse(_unit_rows(H.T).T, labels).several_tokens
         ),

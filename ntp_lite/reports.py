@@ -39,9 +39,11 @@ from .metrics import (
     CollapseTest,
     NeuralCollapse,
     NotionOfClass,
+    SpectralExponent,
     collapse_test,
     neural_collapse,
     soft_self_duality,
+    spectral_exponent,
     stable_rank,
 )
 from .path import RidgeResult, ridge_max, ridge_path
@@ -107,6 +109,11 @@ class Analysis:
         if len(found.singular_values):
             return found
         return Factors(np.zeros((self.labels.V, 1)), np.zeros((1, self.labels.m)), np.zeros(1))
+
+    @cached_property
+    def slope(self) -> SpectralExponent:
+        """`spectral_exponent` of `trained`, with centred columns."""
+        return spectral_exponent(self.trained - self.trained.mean(axis=0))
 
     @cached_property
     def collapse_of(self) -> dict[NotionOfClass, NeuralCollapse]:
@@ -191,6 +198,7 @@ CLOSED_FORMS = "Closed forms"
 CERTIFICATES = "How do we know it is optimal?"
 COLLAPSE = "Subspace collapse"
 TRANSFORMERS = "Transformers"
+PRETRAINED = "A pretrained language model"
 ENDS = "the vectors at the smallest ridge"
 
 # What `NeuralCollapse` calls it -> how the page does.
@@ -212,6 +220,17 @@ QUANTITIES = (
     Quantity(
         "effective rank of the logits", MAX_MARGIN, "the logits at the smallest ridge",
         lambda a: effective_rank(a.trained - a.trained.mean(axis=0)),
+    ),
+    Quantity(
+        "exponent of their singular values", PRETRAINED, "those that hold 99% of the squares",
+        lambda a: a.slope.exponent,
+    ),
+    Quantity(
+        "how many these are", PRETRAINED, "the same", lambda a: float(a.slope.last),
+    ),
+    Quantity(
+        "farthest of them from that line, in ln", PRETRAINED, "the same",
+        lambda a: a.slope.residual,
     ),
     Quantity("cosine of L_mm and the proxy", CLOSED_FORMS, "all supports", _cosine_of_proxy),
     Quantity(

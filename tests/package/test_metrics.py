@@ -232,6 +232,68 @@ def test_stable_rank():
     assert ntp.stable_rank(np.zeros((3, 2))) == 0
 
 
+def matrix_with(values, shape=(40, 60), seed=3):
+    """A dense matrix with these singular values and random singular vectors."""
+    rng = np.random.default_rng(seed)
+    U = np.linalg.qr(rng.normal(size=(shape[0], len(values))))[0]
+    R = np.linalg.qr(rng.normal(size=(shape[1], len(values))))[0]
+    return (U * values) @ R.T
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.3, 0.5, 1.0, 2.5])
+@pytest.mark.parametrize("scale", [1e-160, 1.0, 1e160])
+def test_exponent_of_a_known_spectrum(exponent, scale):
+    """Mutations seen to fail: slope against i instead of ln i; sign."""
+    places = np.arange(1.0, 41)
+    A = scale * matrix_with(places**-exponent)
+    for first, last in ((1, 40), (7, 31), (1, 3)):
+        found = ntp.spectral_exponent(A, first, last)
+        assert found.exponent == pytest.approx(exponent, abs=1e-9)
+        assert found.residual == pytest.approx(0, abs=1e-9)
+        assert found.first == first
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1.0, 1e170])
+def test_exponent_holds_ninety_nine_per_cent(scale):
+    """Mutations seen to fail: sums of the values instead of their squares; scale not taken out."""
+    values = np.arange(1.0, 41) ** -0.7
+    shares = np.cumsum(values**2) / np.sum(values**2)
+    found = ntp.spectral_exponent(scale * matrix_with(values))
+    assert found.exponent == pytest.approx(0.7)
+    assert shares[found.last - 2] < 0.99 <= shares[found.last - 1]
+    late = ntp.spectral_exponent(np.diag([1.0, 1e-3, 1e-6, 1e-9]), first=2)
+    assert (late.first, late.last) == (2, 2)
+    assert np.isnan(late.exponent)
+
+
+def test_a_spectrum_that_bends_has_a_residual():
+    """exp(-i/8) is no power law: the residual is large, and ranges disagree."""
+    A = np.diag(np.exp(-np.arange(40) / 8))
+    early, late = ntp.spectral_exponent(A, 1, 10), ntp.spectral_exponent(A, 10, 40)
+    whole = ntp.spectral_exponent(A, 1, 40)
+    assert late.exponent > 4 * early.exponent
+    assert whole.residual > 1
+    places = np.log(np.arange(1, 41))
+    design = np.stack([np.ones(40), places], axis=1)
+    heights = -np.arange(40) / 8
+    solved = np.linalg.lstsq(design, heights, rcond=None)[0]
+    assert whole.exponent == pytest.approx(-solved[1])
+    assert whole.residual == pytest.approx(np.abs(heights - design @ solved).max())
+
+
+def test_exponent_of_too_few_singular_values():
+    """Mutation seen to fail: two values suffice."""
+    few = (np.zeros((3, 4)), np.ones((5, 1)), np.diag([2.0, 1.0]), np.diag([1.0, 1, 1, 0]))
+    for A in few:
+        found = ntp.spectral_exponent(A, 1, min(A.shape))
+        assert np.isnan(found.exponent)
+        assert np.isnan(found.residual)
+    assert ntp.spectral_exponent(np.diag([1.0, 1, 1, 0])).last == 3
+    for first, last, message in ((0, 3, "first is 0"), (1, 8, "use 7 or less"), (3, 2, "use 3")):
+        with pytest.raises(ValueError, match=message):
+            ntp.spectral_exponent(np.eye(7), first, last)
+
+
 def test_gradient_bottleneck():
     """The lost share is what least squares onto the columns of W leaves. Mutation: W W' as P_W."""
     L = RNG.normal(size=(LABELS.V, LABELS.m))
@@ -269,7 +331,7 @@ def test_field_metrics_by_name():
         "norm_efficiency_lower", "norm_efficiency_upper", "stable_rank", "stable_rank_W",
         "stable_rank_H", "effective_rank", "effective_rank_W", "effective_rank_H",
         "collapse_directions", "soft_self_duality", "gradient_bottleneck", "nc1", "support_nc1",
-        "cdnv", "support_agreement",
+        "cdnv", "support_agreement", "spectral_exponent", "spectral_residual",
     )  # fmt: skip
     metrics = ntp.standard_metrics(LABELS, *names)
     L = W @ H
@@ -283,6 +345,9 @@ def test_field_metrics_by_name():
     assert got["effective_rank"] == ntp.effective_rank(L - L.mean(axis=0))
     assert got["effective_rank_W"] == ntp.effective_rank(W)
     assert got["effective_rank_H"] == ntp.effective_rank(H)
+    slope = ntp.spectral_exponent(L - L.mean(axis=0))
+    assert got["spectral_exponent"] == slope.exponent
+    assert got["spectral_residual"] == slope.residual
     directions = H / np.linalg.norm(H, axis=0)
     collapse = ntp.support_collapse(directions, LABELS).several_tokens
     assert got["collapse_directions"] == pytest.approx(collapse)

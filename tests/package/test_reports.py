@@ -272,6 +272,11 @@ def test_further_quantities_are_those_of_the_library():
     np.testing.assert_allclose(found["share of such shuffles that collapse as much"], test.p_value)
     spread = ntp.effective_rank(last - last.mean(axis=0))
     np.testing.assert_allclose(found["effective rank of the logits"], spread)
+    slope = ntp.spectral_exponent(last - last.mean(axis=0))
+    assert slope.last >= 3
+    np.testing.assert_allclose(found["exponent of their singular values"], slope.exponent)
+    assert found["how many these are"] == slope.last
+    np.testing.assert_allclose(found["farthest of them from that line, in ln"], slope.residual)
 
 
 def test_efficiencies_in_the_report():
