@@ -83,6 +83,7 @@ class Points(Panel):
         (default: no legend).
     arrows : draw each from the origin.  edges : pairs of indices to join.
     details : n lines for the tooltip.  labels : write the names (default: up to 16 points).
+    large : indices of points drawn as large diamonds, such as the means of the groups.
     """
 
     kind: ClassVar[str] = "points"
@@ -95,6 +96,7 @@ class Points(Panel):
     edges: Sequence[tuple[int, int]] = ()
     details: Sequence[str] = ()
     labels: bool | None = None
+    large: Sequence[int] = ()
     ratio: float = 1.2
 
     def data(self, sizes: tuple[int, ...]) -> dict[str, Any]:
@@ -102,6 +104,7 @@ class Points(Panel):
         frames = states(self.xy, (n, 2), sizes, f"xy of {self.title!r}")
         check_length(self.details, n, "details")
         check_indices(self.edges, n)
+        check_indices([self.large], n)
         self.check_group_names()
         return {
             "frames": compact(frames),
@@ -112,6 +115,7 @@ class Points(Panel):
             "edges": [list(edge) for edge in self.edges],
             "details": list(self.details) or [""] * n,
             "labels": self.labelled,
+            "large": list(self.large),
         }
 
     def check_group_names(self) -> None:
@@ -157,11 +161,13 @@ class Points(Panel):
         for a, b in self.edges:
             ax.plot(*frame[[a, b]].T, color=OFF_SUPPORT, lw=1, ls="-")
         size = 4.5 if len(self.names) > 16 else 6
-        marks = list(zip(frame, self.names, self.roles, groups, strict=True))
-        for (x, y), name, role, group in sorted(marks, key=lambda mark: mark[2] != "word"):
+        marks = list(zip(range(len(frame)), frame, self.names, self.roles, groups, strict=True))
+        for k, (x, y), name, role, group in sorted(marks, key=lambda mark: mark[3] != "word"):
             colour = ROLES.get(role, SERIES[group % len(SERIES)])
             if self.arrows:
                 arrow(ax, (x, y), color=colour, width=ARROW_WIDTHS.get(role, 1.8))
+            elif k in self.large:
+                ax.plot(x, y, "D", color=colour, mec=PALETTE["page"][0], ms=2 * size)
             else:
                 ax.plot(x, y, "s" if role == "context" else "o", color=colour, ms=size)
             if self.labelled:

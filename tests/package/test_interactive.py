@@ -354,6 +354,24 @@ def test_groups_with_names_have_a_legend():
     assert "ntp-legend" not in frames(grouped()).html(library=False)
 
 
+def test_large_points_are_diamonds():
+    """Mutation seen to fail: without the branch for `large` the still has two circles."""
+    import matplotlib.pyplot as plt
+
+    def path_of_last(points):
+        figure, ax = plt.subplots()
+        points.draw(ax, 0, ())
+        marker = ax.lines[-1].get_marker()
+        plt.close(figure)
+        return marker
+
+    assert path_of_last(grouped()) == "o"
+    assert path_of_last(grouped(large=[1])) == "D"
+    assert grouped(large=[1]).data(())["large"] == [1]
+    with pytest.raises(ValueError, match="names a point outside 0"):
+        frames(grouped(large=[2]))
+
+
 def scales(*panels) -> list[str]:
     """The scales of a figure as they are read."""
     page = frames(*panels).html(library=False)

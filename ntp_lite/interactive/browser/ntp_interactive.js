@@ -372,6 +372,7 @@
   // Words and contexts as points or arrows in a plane.
   function pointsPanel(svg, width, height, data, sizes) {
     const n = data.names.length;
+    const isLarge = (k) => (data.large || []).includes(k);
     const even = data.frames.map((frame) => frame.filter((_, k) => k % 2 === 0));
     const odd = data.frames.map((frame) => frame.filter((_, k) => k % 2 === 1));
     let [xs, ys] = [extent(even, data.arrows), extent(odd, data.arrows)];
@@ -394,7 +395,14 @@
     const items = svg.selectAll("g.item").data(data.names).join("g").attr("class", "item");
     const colour = (_, k) => colourOf(data.roles[k], data.groups[k]);
     items.append("path").attr("class", "mark").attr("fill", colour)
-      .attr("d", (_, k) => (data.arrows ? "" : markPath(shapeOf(data.roles[k]), n > 16 ? 4 : 5)));
+      .attr("d", (_, k) => {
+        if (data.arrows) return "";
+        if (isLarge(k)) return markPath("diamond", 10);
+        return markPath(shapeOf(data.roles[k]), n > 16 ? 4 : 5);
+      });
+    // A large mark stands out from the small ones around it.
+    items.filter((_, k) => isLarge(k)).raise().select("path")
+      .attr("stroke", "var(--pst-color-background, var(--ntp-page, transparent))").attr("stroke-width", 1.5);
     // A word's arrow is wider and lies below, so that it can be seen under a context's.
     const arrowWidth = (k) => (data.roles[k] === "word" ? 3.5 : 2);
     if (data.arrows) items.filter((_, k) => data.roles[k] !== "word").raise();
