@@ -24,6 +24,7 @@ from matplotlib.patches import Polygon
 from ..corpus import tokenize
 from ..style import CONTEXT, INK, OFF_SUPPORT, PALETTE, SUPPORT, WORD, figure_svg
 from ._computations import COMPUTATIONS
+from ._outcomes import QUANTITIES, SENTENCES
 from ._panels import Panel, with_common_scales
 
 FOLDER = resources.files("ntp_lite") / "interactive"
@@ -31,7 +32,7 @@ FOLDER = resources.files("ntp_lite") / "interactive"
 STYLES = ("ntp_interactive.css",)
 SCRIPTS = ("d3.min.js", "ntp_interactive.js")
 LIBRARY = re.compile(r'<div class="ntp-library" hidden>.*?</div>\n?', re.DOTALL)
-STILL_WIDTH = 4.4  # inches; a panel is about as wide on the page
+STILL_WIDTH = 8.8  # inches, of all columns; a still as wide as its share is written in one size
 MOST_ROWS = 18  # of a table of counts; the script shows as many
 MOST_COLUMNS = 10
 
@@ -159,13 +160,17 @@ class Frames(Figure):
         return {
             "alt": self.alt,
             "title": self.title,
-            "columns": self.columns or min(len(self.panels), 3),
+            "columns": self._columns,
             "panels": [self._panel(panel) for panel in self.drawn],
             "sliders": self.sliders,
             "playable": self.play and bool(self.sliders),
             "says": self.says[self.start],
             "data": _json(data),
         }
+
+    @property
+    def _columns(self) -> int:
+        return self.columns or min(len(self.panels), 3)
 
     def _panel(self, panel: Panel) -> dict[str, Any]:
         def draw(ax: Axes) -> None:
@@ -179,7 +184,7 @@ class Frames(Figure):
             "span": panel.span,
             "legend": [{**entry, "swatch": _swatch(entry)} for entry in panel.legend],
             "scale": panel.scale,
-            "still": _still(draw, panel.ratio, panel.span),
+            "still": _still(draw, panel.ratio, panel.span / self._columns),
         }
 
 
@@ -259,7 +264,6 @@ class Handles(Figure):
         state = {name: np.asarray(value).tolist() for name, value in self.state.items()}
         data = {"kind": "handles", "computation": self.computation, "names": list(self.names)}
         values = self.values()
-        scalars = {name: v for name, v in values.items() if np.ndim(v) == 0}
         return {
             "alt": self.alt,
             "title": self.title,
@@ -268,7 +272,7 @@ class Handles(Figure):
                 {**self._panel(k, title, ratio, values), "narrow_ratio": narrow}
                 for k, (title, ratio, narrow) in enumerate(_HANDLE_PANELS[self.computation])
             ],
-            "says": ", ".join(f"{name} {value:.3g}" for name, value in scalars.items()) + ".",
+            "says": SENTENCES[self.computation](self.names, values),
             "data": _json({**data, "state": state}),
         }
 
@@ -285,7 +289,7 @@ class Handles(Figure):
             "ratio": ratio,
             "span": 1,
             "legend": self._legend(k),
-            "still": _still(draw, ratio, 1),
+            "still": _still(draw, ratio, 1 / len(_HANDLE_PANELS[self.computation])),
         }
 
     def _legend(self, k: int) -> list[dict[str, Any]]:
@@ -334,9 +338,7 @@ class Handles(Figure):
         if self.computation == "certificate":
             self._draw_bounds(ax, values)
         elif self._last(k):
-            scalars = {name: v for name, v in values.items() if np.ndim(v) == 0}
-            ax.barh(list(scalars), list(scalars.values()), color=CONTEXT)
-            ax.invert_yaxis()
+            self._draw_quantities(ax, values)
         elif k == 0:
             ax.bar(at, self.state.get("logits", values.get("logits")), color=colours)
             ax.set_xticks(at, self.names)
@@ -345,6 +347,17 @@ class Handles(Figure):
             P = [*self.state["P"], *[0] * int(self.state.get("off", 0))]
             ax.bar(at, P, facecolor="none", edgecolor=INK, ls="--", lw=1.4)
             ax.set_xticks(at, self.names)
+
+    def _draw_quantities(self, ax: Axes, values: dict[str, Any]) -> None:
+        for k, quantity in enumerate(QUANTITIES[self.computation](values)):
+            start = 0.0
+            for value, colour in quantity.parts:
+                share = max(0.0, value) / quantity.full
+                ax.barh(k, share, 0.4, left=start, color=colour)
+                start += share
+            ax.text(0, k - 0.3, quantity.label)
+        ax.set(xlim=(0, 1), ylim=(2.5, -0.7))
+        ax.axis("off")
 
     def _draw_bounds(self, ax: Axes, values: dict[str, Any]) -> None:
         ax.bar(0, values["gap"], 0.3, values["dual"], color=PALETTE["plus"][0], alpha=0.35)
@@ -468,9 +481,12 @@ def _json(data: Mapping[str, Any]) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))
 
 
-def _still(draw: Callable[[Axes], None], ratio: float, span: int) -> str:
-    """The picture that readers without script see, as the address of an image."""
-    width = STILL_WIDTH * min(2.0, span)
+def _still(draw: Callable[[Axes], None], ratio: float, share: float) -> str:
+    """The picture that readers without script see, as the address of an image.
+
+    share : of the figure's width that the panel takes, 1 for all of it.
+    """
+    width = STILL_WIDTH * min(1.0, share)
     sheet = str(resources.files("ntp_lite") / "data" / "book.mplstyle")
     with matplotlib.style.context(sheet):
         drawing = Drawing(figsize=(width, width / ratio), layout="constrained")

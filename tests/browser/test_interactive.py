@@ -211,6 +211,12 @@ def test_without_script_stills_and_text_are_there(show):
     assert not shown.problems
 
 
+def test_handles_say_without_script_what_they_say_with_it(show):
+    without, live = show(java_script_enabled=False), show()
+    for name in HANDLES:
+        assert says(without.page, name) == says(live.page, name)
+
+
 @pytest.mark.parametrize(("width", "theme"), COMBINATIONS)
 def test_nothing_is_wider_than_the_page_and_labels_can_be_read(show, width, theme):
     shown = show(width, theme)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -145,6 +146,43 @@ def test_output_is_complete_without_script_and_fetches_nothing():
     assert all(address.startswith(("data:", "#")) for address in addresses)
     assert "import(" not in html and "fetch(" not in html and "XMLHttpRequest" not in html
     assert f"{ALT} State 0." == figure._repr_mimebundle_()["text/plain"]
+
+
+def widths_of_stills(html: str) -> list[float]:
+    """The widths of a figure's still pictures, in inches."""
+    stills = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
+    drawn = [base64.b64decode(still).decode() for still in stills]
+    return [float(re.search(r'viewBox="0 0 ([\d.]+) ', svg)[1]) / 72 for svg in drawn]
+
+
+def test_stills_of_a_figure_are_written_in_one_size():
+    """A still is as wide as its share of the columns: the page enlarges none more than others."""
+    for columns, spans, shares in (
+        (1, (1, 1), (1, 1)),
+        (2, (2, 1, 1), (1, 1 / 2, 1 / 2)),
+        (3, (2, 1), (2 / 3, 1 / 3)),
+    ):
+        figure = frames(*(lines(span=span) for span in spans), columns=columns)
+        assert np.allclose(widths_of_stills(figure.html()), 8.8 * np.array(shares))
+
+
+HANDLES = {
+    "loss": {"P": [0.5, 0.5, 0], "logits": [2, 1, 0]},
+    "simplex": {"P": [0.7, 0.3, 0], "steps": 0.6},
+    "column": {"P": [0.7, 0.3], "share": 0.4, "height": 2.0, "off": 1},
+    "certificate": {"P": [0.75, 0.25, 0], "guess": [0.3, 0.5, 0.2], "ridge": 0.25},
+}
+
+
+@pytest.mark.parametrize("name", HANDLES)
+def test_handles_say_their_first_state_in_words(name):
+    """Without script, too: no names of variables, all words named, and units."""
+    words = ["happy", "tired", "cold"]
+    figure = live.Handles(computation=name, names=words, state=HANDLES[name], alt=ALT)
+    said = figure._repr_mimebundle_()["text/plain"].removeprefix(ALT)
+    assert " nats" in said and said.endswith(".")
+    assert words[0] in said and words[1] in said
+    assert not {"onSupport", "inDisc", "leak", "primal", "dual"} & set(re.findall(r"\w+", said))
 
 
 def test_same_figure_gives_the_same_bytes():
