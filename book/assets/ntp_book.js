@@ -12,10 +12,19 @@ async function draw() {
   markWide();
 }
 // Fulfilled when all that is open is drawn. One drawing waits for the other; what opens before MathJax
-// is there is drawn with the page.
+// is there is drawn with the page. A hundred folds that open together are drawn and measured once: each
+// measurement lays out the whole page, and a phone would be busy for minutes.
 let drawing = Promise.resolve();
+let isAsked = false;
 function drawOpened() {
-  if (window.MathJax?.typesetPromise) drawing = drawing.then(draw);
+  if (!window.MathJax?.typesetPromise || isAsked) return drawing;
+  isAsked = true;
+  drawing = drawing
+    .then(() => new Promise((resolve) => setTimeout(resolve))) // after the folds' other events
+    .then(() => {
+      isAsked = false;
+      return draw();
+    });
   return drawing;
 }
 // So far only the settings that MathJax will read stand here.
@@ -94,8 +103,10 @@ window.addEventListener("load", () => {
   keepPunctuation();
   nameColumns();
   window.addEventListener("resize", markWide);
-  // What a click shows, a hint perhaps, has its width from then on.
-  document.addEventListener("click", () => setTimeout(drawOpened, 50));
+  // What a click shows in a box, a hint perhaps, has its width from then on.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.(".admonition")) setTimeout(drawOpened, 50);
+  });
 });
 // On a phone a row is a card without the head of its table: its cells bring their column's name.
 function nameColumns() {

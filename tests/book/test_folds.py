@@ -1,12 +1,13 @@
 """Two speeds on one page: what is folded, where it stays, and how long it is said to take."""
 
+from collections import Counter
 from pathlib import Path
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
-from ntp_book import reading_time
+from ntp_book import fold_numbers, reading_time
 from ntp_book.export import builder
 from small_book import build, copy_of_fixture, output
 
@@ -141,6 +142,12 @@ See {{ref}}`sec-two-speeds-inner`.
 ## Exercises
 
 {STORY}
+
+By {{eq}}`eq-two-speeds-four` also
+
+$$
+x + 1 = 5
+$$ (eq-two-speeds-five)
 """
 
 
@@ -223,7 +230,33 @@ def test_a_proof_within_a_fold_is_open(article):
 def test_folded_sections_keep_number_and_address(article, book):
     assert article.find("a", href="#sec-two-speeds-inner").get_text() == "A part of it"
     assert article.find(id="sec-two-speeds-inner")
-    assert article.find(class_="eqno").get_text().startswith("(3.1)")
+
+
+def test_what_is_folded_has_letters_and_the_story_numbers(article, notebook):
+    """Whoever refers to it, and in the notebook too. Seen to fail without `fold_numbers`."""
+    assert [node.get_text().rstrip("#") for node in article.find_all(class_="eqno")] == [
+        *("(3.A)", "(3.1)"),
+    ]
+    assert "By (3.A) also" in " ".join(article.get_text().split())
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "By (3.A) also" in text or "By [(3.A)]" in text
+    assert r"\tag{3.1}" in text
+
+
+def test_letters_go_on_after_z():
+    assert [fold_numbers.letters(k) for k in (1, 26, 27, 52, 53)] == ["A", "Z", "AA", "AZ", "BA"]
+
+
+def test_series_of_a_chapter_run_on_over_its_pages_and_kinds():
+    counts = Counter()
+    page = {"figure": {"a": (2, 1), "b": (2, 2), "c": (2, 3)}, "theorem": {"d": (2, 1)}}
+    assert fold_numbers.count_again(page, {"b", "d"}, counts) == {
+        "figure": {"a": (2, 1), "b": (2, "A"), "c": (2, 2)},
+        "theorem": {"d": (2, "A")},
+    }
+    assert fold_numbers.count_again({"figure": {"e": (2, 4)}}, {"e"}, counts) == {
+        "figure": {"e": (2, "B")}
+    }
 
 
 def test_minutes_are_computed(article, notebook):

@@ -17,7 +17,7 @@ KINDS = (
 TYPED_CHAPTER = re.compile(r"\b([Cc]hapters?|[Aa]ppendix|[Aa]ppendices)\s+(\d+|[A-H])\b")
 # [Theorem 7.2](...), {ref}`Theorem 7.2 <...>`: the text of a link, with a number in it.
 TYPED_TEXT = re.compile(
-    rf"(?:\[|`)[^\[\]`{{}}]*?\b(?:{KINDS})s?\s+(?:\d+|[A-H])\.\d+[^\[\]`{{}}]*?(?:\]\(|\s<[\w-]+>`)"
+    rf"(?:\[|`)[^\[\]`{{}}]*?\b(?:{KINDS})s?\s+(?:\d+|[A-H])\.(?:\d+|[A-Z]\b)[^\[\]`{{}}]*?(?:\]\(|\s<[\w-]+>`)"
 )
 NUMREF = re.compile(r"\{numref\}`([^`<]*?)\s*<?([\w-]+)>?`")
 
@@ -76,6 +76,7 @@ def test_references_by_number_suit_their_labels(path):
         "{prf:ref}`Theorem 7.2 <thm-margin>`",
         "{ref}`the first part of Section 3.1 <sec-here>`",
         "[Theorem A.1](proofs.md)",
+        "[Theorem 7.B](proofs.md)",
     ],
 )
 def test_typed_numbers_are_noticed(text):

@@ -62,9 +62,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Path:
 class Shown:
     """A page that remembers what went wrong in it: errors, and requests that leave its folder."""
 
-    def __init__(self, browser: Any, address: str, **context: Any) -> None:
+    def __init__(self, browser: Any, address: str, formulas: bool = True, **context: Any) -> None:
         self.context = browser.new_context(**context)
         self.page = self.context.new_page()
+        if not formulas:
+            self.page.route("**/mathjax/*.js*", lambda route: route.fulfill(body=""))
         self.problems: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         self.page.on("console", self._console)
@@ -113,18 +115,21 @@ def show(opener: Any, demo: Path) -> Any:
 
 @pytest.fixture
 def visit(opener: Any) -> Any:
-    """`visit("tour", width=390, theme="dark", fragment="")` opens a page of the built site.
+    """`visit("tour", width=390, theme="dark")` opens a page of the built site.
 
-    Its formulas are drawn, and its figures stand in elements with the ids figure-0, figure-1, ...
+    Its formulas are drawn, unless `formulas=False` says that a test does not look at them: that is
+    most of the work of opening a page. Other arguments are the browser's. The page's figures stand
+    in elements with the ids figure-0, figure-1, ...
     """
 
-    def open_page(name: str, width: int = 1440, theme: str = "light", fragment: str = "") -> Shown:
+    def open_page(name: str, width: int = 1440, theme: str = "light", **context: Any) -> Shown:
         path = SITE / "book" / f"{name}.html"
         if not path.exists():
             pytest.skip(f"there is no page {path}: build the site with `make book`")
-        shown = opener(path.as_uri() + fragment, width, theme)
-        shown.page.evaluate("window.MathJax?.startup?.promise")
-        shown.page.wait_for_timeout(200)  # the page's own script measures the drawn formulas
+        shown = opener(path.as_uri(), width, theme, **context)
+        if context.get("formulas", True):
+            shown.page.evaluate("window.MathJax?.startup?.promise")
+            shown.page.wait_for_timeout(200)  # the page's own script measures the drawn formulas
         shown.page.evaluate(
             "document.querySelectorAll('.ntp-interactive').forEach("
             "(figure, k) => { figure.parentElement.id = `figure-${k}`; })"

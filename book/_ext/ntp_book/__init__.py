@@ -4,6 +4,7 @@
     addresses    the repository, the published site, a chapter in Colab
     execution    which package a chapter runs, and when it has to run again
     folds        proofs, checks and asides, folded where they stand
+    fold_numbers numbers for the story, letters for what is folded
     moving       numbers and captions of the figures that move
     reading_time how many minutes a page takes
     site         theme, buttons, small repairs of what other extensions write
@@ -39,6 +40,7 @@ PARTS = (
     "execution",
     "reading_time",
     "folds",
+    "fold_numbers",
     "moving",
     "site",
     "front_door",

@@ -11,8 +11,9 @@ Folded without being told: the text of every `{prf:proof}`, code cells with the 
 the output of code cells with the tag `answer`. Nothing folds twice: within a fold, proofs are open.
 
 The moves are made when a page is written, after Sphinx has numbered everything: sections within a
-fold keep their numbers and their places in the table of contents. A fold becomes a node `fold`
-(title, content) in the trees of all builders; `{minutes}` roles become numbers (reading_time.py).
+fold keep their numbers and their places in the table of contents. (Theorems, figures and equations
+get letters there: fold_numbers.py.) A fold becomes a node `fold` (title, content) in the trees of
+all builders; `{minutes}` roles become numbers (reading_time.py).
 """
 
 from __future__ import annotations
@@ -169,11 +170,16 @@ def wrap_cells(doctree: nodes.document) -> None:
                     wrap(part, "answer")
 
 
-def fold_away(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Make all folds of a page that is about to be written, and fill in its reading times."""
+def make_folds(doctree: nodes.document) -> None:
+    """Make all folds of a page."""
     gather_all(doctree)
     wrap_proofs(doctree)
     wrap_cells(doctree)
+
+
+def fold_away(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Make the folds of a page that is about to be written, and fill in its reading times."""
+    make_folds(doctree)
     fill_in(doctree)
 
 
