@@ -144,10 +144,14 @@ colab-check: $(STAMP)  ## run the notebooks in stand-ins for Colab (needs git an
 	@$(WITH_BOOK) -m ntp_book.colab $(STAND_INS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)") \
 	  $(if $(TORCH),--torch "$(TORCH)") $(if $(FREEZE),--freeze "$(FREEZE)")
 
-release: book  ## write the files of a release into _build/release (TAG=v1.2.3; needs Chromium)
+# What does not agree is said at once, not after the book is built.
+release: $(STAMP)  ## write the files of a release into _build/release (TAG=v1.2.3; needs Chromium)
+	@$(WITH_BOOK) -m ntp_book.release --check \
+	  "$(or $(TAG),$(error say which: make release TAG=v1.2.3))"
+	@$(MAKE) --no-print-directory book
 	@$(RUN) -c 'import playwright, pypdf, build' 2>/dev/null || \
 	  $(RUN) -m pip install -q -c constraints.txt playwright pypdf build
-	@$(WITH_BOOK) -m ntp_book.release "$(or $(TAG),$(error say which: make release TAG=v1.2.3))"
+	@$(WITH_BOOK) -m ntp_book.release "$(TAG)"
 
 clean:  ## remove what was built
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis

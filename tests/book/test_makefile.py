@@ -175,6 +175,24 @@ def test_serve_is_for_this_machine_only(folder):
     assert calls(folder) == [expected]
 
 
+def test_a_release_without_a_tag_is_refused_before_the_book_is_built(folder):
+    """Seen to fail when `release` needed `book` first: minutes until a sentence."""
+    make(folder, "setup")
+    calls(folder)
+    result = make(folder, "release")
+    assert result.returncode != 0
+    assert "make release TAG=v1.2.3" in result.stderr
+    assert calls(folder) == []
+
+
+def test_what_does_not_agree_with_a_release_is_said_before_the_book_is_built(folder):
+    """Seen to fail when `release` needed `book` first."""
+    make(folder, "setup")
+    calls(folder)
+    make(folder, "release", "TAG=v9.8.7")
+    assert calls(folder)[0] == "ran -m ntp_book.release --check v9.8.7"
+
+
 def test_help_lists_every_target(folder):
     targets = set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[1].split())
     shown = make(folder, "help").stdout

@@ -179,3 +179,12 @@ def test_a_changed_extension_forgets_what_was_read(tmp_path):
         (folder / name).write_text("other", encoding="utf-8")
         assert sources_version(folder) != before
         before = sources_version(folder)
+
+
+def test_a_description_is_whole_sentences_without_tex():
+    """Seen to fail when the text was cut after 200 characters, wherever that was."""
+    tex = r"Vectors have 768 numbers. The logits $L_{\mathrm{mm}}$ have rank 100. What is lost?"
+    assert site_parts.first_sentences(tex) == "Vectors have 768 numbers. What is lost?"
+    long = "The first sentence is short. " + "The second one does not end " * 20
+    assert site_parts.first_sentences(long) == "The first sentence is short."
+    assert site_parts.first_sentences("words " * 100).endswith("words ...")

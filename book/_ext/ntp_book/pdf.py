@@ -32,6 +32,9 @@ TREE = Path(__file__).resolve().parents[3]
 # Stands for "this book" in the links of a single print; nobody can register a name below .invalid.
 THIS_BOOK = "https://book.invalid/#"
 PROMPT = "Hide the code"  # nb_code_prompt_hide in _config.yml
+# A machine without a font of emoji prints empty boxes for these two, which stand in the table of
+# execution; the others are in every font of symbols.
+PLAIN_MARKS = {"\N{WHITE HEAVY CHECK MARK}": "\N{CHECK MARK}", "\N{CROSS MARK}": "\N{BALLOT X}"}
 SECONDS = 300  # for one page; the longest takes ten on a quiet machine
 WIDTH = 658  # of an A4 sheet between its margins, in pixels
 # Only on paper: the sheet is the page, and what has room on the site has it here.
@@ -189,6 +192,8 @@ def unfold(article: Tag) -> None:
     for prompt in article.select("summary > .expanded"):
         if prompt.get_text() == PROMPT:
             prompt.string = "Code"  # nobody can hide it on paper
+    for text in article.find_all(string=list(PLAIN_MARKS)):
+        text.replace_with(PLAIN_MARKS[text])
 
 
 def read_page(site: Path, page: str, pages: Sequence[str]) -> Page:

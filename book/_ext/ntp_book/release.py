@@ -1,10 +1,11 @@
 """The files of a release, and a check that everything agrees on its name.
 
-    python -m ntp_book.release v1.2.3
+    python -m ntp_book.release v1.2.3 [--check]
 
 Writes into _build/release: `files/` (wheel, source archive, the book as PDF and as a site to read
 offline) and `NOTES.md`, the section of CHANGELOG.md. Refuses if pyproject.toml, the package,
-CITATION.cff, CHANGELOG.md and the notebooks do not all belong to this release.
+CITATION.cff, CHANGELOG.md and the notebooks do not all belong to this release; with `--check` that
+is all it does.
 """
 
 from __future__ import annotations
@@ -64,11 +65,15 @@ def build_packages(root: Path, target: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def release(root: Path, tag: str) -> Path:
-    """Write the files of a release; return their folder."""
+def check(root: Path, tag: str) -> None:
+    """ReleaseError unless all files belong to the release."""
     found = disagreements(root, tag)
     if found:
         raise ReleaseError("\n".join(found))
+
+
+def release(root: Path, tag: str) -> Path:
+    """Write the files of a release; return their folder."""
     site = root / "_build" / "html"
     folder = root / "_build" / "release"
     shutil.rmtree(folder, ignore_errors=True)
@@ -85,8 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make a release's files; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Write the files of a release.")
     parser.add_argument("tag")
+    parser.add_argument("--check", action="store_true", help="only say what does not agree")
     options = parser.parse_args(arguments)
     try:
+        check(TREE, options.tag)
+        if options.check:
+            return 0
         files = release(TREE, options.tag)
     except ReleaseError as error:
         print(error, file=sys.stderr)

@@ -27,8 +27,9 @@ BROWSER = TREE / "ntp_lite" / "interactive" / "browser"
 AUTOMATIC_MODE = (
     '<script>localStorage.getItem("mode") || localStorage.setItem("mode", "auto");</script>'
 )
-# Characters of a page's description; search engines cut longer ones off.
-DESCRIPTION_LENGTH = 200
+# Characters of a page's description, and what no sentence of it may have: TeX.
+DESCRIPTION_LENGTH = 240
+FORMULA = re.compile(r"[\\{}^]")
 # Stands beside a shared link; it has to be named by its full address.
 PICTURE = "_static/readme.png"
 
@@ -195,8 +196,20 @@ def description(doctree: nodes.document) -> str:
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split()).removeprefix("Question. ")
         if len(text) > 40:
-            return textwrap.shorten(text, DESCRIPTION_LENGTH, placeholder=" ...")
+            return first_sentences(text)
     return ""
+
+
+def first_sentences(text: str) -> str:
+    """Return as many whole sentences as a description may have, without those that hold TeX."""
+    sentences = re.split(r"(?<=[.?!]) (?=[A-Z])", text)
+    first, *others = [one for one in sentences if not FORMULA.search(one)] or sentences
+    said = first
+    for sentence in others:
+        if len(said) + 1 + len(sentence) > DESCRIPTION_LENGTH:
+            break
+        said = f"{said} {sentence}"
+    return textwrap.shorten(said, DESCRIPTION_LENGTH, placeholder=" ...")
 
 
 def forget_after_warnings(app: Sphinx, error: Exception | None) -> None:
