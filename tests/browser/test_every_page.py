@@ -224,7 +224,7 @@ def test_formulas_in_folds_are_drawn_when_they_open(visit):
 
 
 def test_folds_that_open_together_are_measured_once(visit):
-    """Seen to fail with one drawing for each fold: 27 measurements of the whole page, and more to come."""
+    """Seen to fail with one drawing for each fold: 27 measurements of the page."""
     page = visit("certificates").page
     page.evaluate(
         "() => { window.measured = 0; const measure = markWide;"
