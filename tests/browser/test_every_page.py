@@ -26,6 +26,7 @@ OPEN_EVERYTHING = """async () => {
   document.querySelectorAll("details").forEach(fold => { fold.open = true; });
   document.querySelectorAll(".toggle-hidden .toggle-button").forEach(button => button.click());
   await drawOpened();
+  markWide(); // without formulas nothing is drawn, and what opened is not measured
 }"""
 DRAWN = "[...document.querySelectorAll('.math')].map(node => !!node.querySelector('mjx-container'))"
 
