@@ -17,7 +17,8 @@ KINDS = (
 TYPED_CHAPTER = re.compile(r"\b([Cc]hapters?|[Aa]ppendix|[Aa]ppendices)\s+(\d+|[A-H])\b")
 # [Theorem 7.2](...), {ref}`Theorem 7.2 <...>`: the text of a link, with a number in it.
 TYPED_TEXT = re.compile(
-    rf"(?:\[|`)[^\[\]`{{}}]*?\b(?:{KINDS})s?\s+(?:\d+|[A-H])\.(?:\d+|[A-Z]\b)[^\[\]`{{}}]*?(?:\]\(|\s<[\w-]+>`)"
+    rf"(?:\[|`)[^\[\]`{{}}]*?\b(?:{KINDS})s?\s+(?:\d+|[A-H])\.(?:\d+|[A-Z]\b)"
+    r"[^\[\]`{}]*?(?:\]\(|\s<[\w-]+>`)"
 )
 NUMREF = re.compile(r"\{numref\}`([^`<]*?)\s*<?([\w-]+)>?`")
 

@@ -36,7 +36,7 @@ def letters(count: int) -> str:
 
 
 def folded_ids(doctree: nodes.document) -> set[str]:
-    """Return the ids of all that is folded and answers no prediction; makes the folds of the tree."""
+    """Make the folds of a page; return the ids in those that do not answer a prediction."""
     make_folds(doctree)
     return {
         name
