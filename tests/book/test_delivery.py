@@ -86,10 +86,13 @@ def test_link_check(path, failures, said, host, capsys):
     printed = capsys.readouterr().out
     assert f"1 addresses, {failures} failures" in printed
     assert not said or f"{path}: {said} (in first)" in printed
+    assert "network" not in printed
 
 
 def test_a_host_that_is_not_there_is_a_failure(capsys):
+    """Seen to fail when hundreds of lines did not say that there is no network."""
     assert links.check({"http://127.0.0.1:1/": {"first"}}) == 1
+    assert "is there a network?" in capsys.readouterr().out
 
 
 def test_a_page_is_made_ready_for_the_book(site):

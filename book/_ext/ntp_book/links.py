@@ -50,12 +50,17 @@ def answer(address: str) -> str:
 def check(links: Mapping[str, set[str]]) -> int:
     """Ask for all addresses, print what is wrong; return the number of failures."""
     failures = 0
+    answered = False
     with ThreadPoolExecutor(8) as pool:
         for address, said in zip(links, pool.map(answer, links), strict=True):
+            refuses = said.startswith("refuses")
+            answered = answered or not said or refuses or said.isdigit()
             if said:
                 print(f"{address}: {said} (in {', '.join(sorted(links[address]))})")
-                failures += not said.startswith("refuses")
+                failures += not refuses
     print(f"{len(links)} addresses, {failures} failures")
+    if failures and not answered:
+        print("Not one of them answered: is there a network?")
     return failures
 
 
