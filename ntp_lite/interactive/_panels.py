@@ -104,7 +104,7 @@ class Points(Panel):
         frames = states(self.xy, (n, 2), sizes, f"xy of {self.title!r}")
         check_length(self.details, n, "details")
         check_indices(self.edges, n)
-        check_indices([self.large], n)
+        check_indices([tuple(self.large)], n)
         self.check_group_names()
         return {
             "frames": compact(frames),
