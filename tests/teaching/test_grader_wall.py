@@ -206,6 +206,7 @@ FORGED = [
     b'{"number": 1, "error": 5}',
     b'{"number": 1, "error": {"kind": "E", "message": "", "cell": "", "line": "x"}}',
     reply("[" * 10**5 + "]" * 10**5),
+    reply("[" + "[[]]," * 600_000 + "1]"),  # 3 MB, and 50 times as much in memory
 ]
 
 
