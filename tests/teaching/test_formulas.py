@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from released import SETS, master
 
-from teaching import mathml
+from teaching import markup, mathml
 from teaching.cells import is_by_hand
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.marking import Found
@@ -18,9 +18,8 @@ from teaching.grader.pages import Pages
 from teaching.grader.plan import Answers, Kind, Step, _pictures
 from teaching.grader.records import Part, Record, make_record
 from teaching.grader.results import Marked
-from teaching import markup
-from teaching.markup import LONGEST_TEXT, markdown_to_html
 from teaching.inside.errors import StoppedError
+from teaching.markup import LONGEST_TEXT, markdown_to_html
 from teaching.mathml import formula_to_mathml
 from teaching.release.rules import grading
 

@@ -144,9 +144,11 @@ def change_kernel():  # opened, not changed
 attempt("change the kernel", change_kernel)
 import ctypes, platform
 KEYS = {"x86_64": [248, 249, 250, 250 | 2**30], "aarch64": [217, 218, 219]}
-for call in KEYS.get(platform.machine(), []):  # the last one asks for the login's own keyring
-    attempt(f"keys of the kernel, call {call}", lambda: ctypes.CDLL(None).syscall(
-        call, b"user", b"note", b"left", 4, -3) > 0 or ctypes.CDLL(None).syscall(call, 0, -3, 1) > 0)
+def call_kernel(*arguments):
+    return ctypes.CDLL(None).syscall(*arguments) > 0
+for call in KEYS.get(platform.machine(), []):
+    attempt(f"keys, new: {call}", lambda: call_kernel(call, b"user", b"note", b"left", 4, -3))
+    attempt(f"keys, own: {call}", lambda: call_kernel(call, 0, -3, 1))  # the login's keyring
 """
     + SEES
 )
