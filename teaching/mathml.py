@@ -14,6 +14,8 @@ from html.parser import HTMLParser
 from docutils.utils.math.latex2mathml import tex2mathml
 from docutils.utils.math.unichar2tex import uni2tex_table
 
+from teaching.inside.errors import StoppedError
+
 # What a formula of this many letters says, nobody reads as a formula.
 _LONGEST = 2000
 _ELEMENTS = re.compile(
@@ -27,8 +29,8 @@ _ATTRIBUTES = re.compile(
 )
 # A macro without arguments, as students define for a set of numbers or an operator.
 _DEFINITION = re.compile(
-    r"\\(?:(?:re|provide)?newcommand\s*\{?\s*|def\s*)(\\[a-zA-Z]+)\s*\}?\s*"
-    r"\{((?:[^{}]|\{[^{}]*\})*)\}"
+    r"\\(?:(?:re|provide)?newcommand\s*+(?:\{\s*+)?|def\s*+)(\\[a-zA-Z]++)\s*+(?:\}\s*+)?"
+    r"\{((?:[^{}]|\{[^{}]{0,200}+\}){0,200}+)\}"
 )
 _MOST_DEFINITIONS = 50
 _LONGEST_DEFINITION = 200
@@ -79,23 +81,30 @@ def formula_to_mathml(
     formula: str, is_display: bool = False, macros: dict[str, str] | None = None
 ) -> str:
     """Return TeX as MathML that holds nothing but a formula; as typed, where it is no such TeX."""
-    marks = "$$" if is_display else "$"
-    as_typed = f"<code>{html.escape(marks + formula + marks)}</code>"
-    if len(formula) > _LONGEST:
-        return as_typed
     try:
-        written_out = _without_macros(formula, macros or {})
+        written_out = without_macros(formula, macros or {})
         drawn = _Rebuilt(tex2mathml(_spelt(written_out), as_block=is_display), formula)
+    except (MemoryError, StoppedError):  # of the whole text
+        raise
     except Exception:  # whatever a hostile formula may bring about in there
-        return as_typed
+        return as_typed(formula, is_display)
     return "".join(drawn.parts)
 
 
-def _without_macros(formula: str, macros: dict[str, str]) -> str:
+def as_typed(formula: str, is_display: bool) -> str:
+    """Return a formula as code."""
+    marks = "$$" if is_display else "$"
+    return f"<code>{html.escape(marks + formula + marks)}</code>"
+
+
+def without_macros(formula: str, macros: dict[str, str]) -> str:
     """Write out the macros of a formula, and leave their definitions out.
 
-    A macro may use another one, but is not written out within its own content.
+    A macro may use another one, but is not written out within its own content. ValueError where the
+    formula is or becomes longer than anybody reads as a formula.
     """
+    if len(formula) > _LONGEST:
+        raise ValueError("long")
     if not macros:
         return formula
 

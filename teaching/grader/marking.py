@@ -14,6 +14,7 @@ and wherever it keeps it: the words are there before the data are.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -430,6 +431,7 @@ def mark(pipe: Connection, path: str, master: Notebook, sandbox: Sandbox, limits
 
         def end(number: int, frame: FrameType | None) -> None:
             student.kill()
+            shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)
 
         signal.signal(signal.SIGTERM, end)

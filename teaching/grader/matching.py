@@ -117,10 +117,22 @@ def _sender(students: list[Keys], file: str) -> _Sender | None:
             )  # tells nobody
         if readings:
             return readings[0]
-    if found := _CANVAS.fullmatch(parts[-1]):
-        name, number, own_words = found.groups()
-        return _Sender("Canvas", name, number, "/".join([own_words, *parts[:-1]]))
-    return None
+    return _sender_of_canvas(students, parts)
+
+
+def _sender_of_canvas(students: list[Keys], parts: list[str]) -> _Sender | None:
+    """Read the outermost part that tells a student: what lies in it is called as the sender likes.
+
+    Where none does, the innermost one that has the system's form.
+    """
+    readings = []
+    for place, part in enumerate(parts):
+        if found := _CANVAS.fullmatch(part):
+            name, number, own_words = found.groups()
+            elsewhere = [*parts[:place], *parts[place + 1 :]]
+            readings.append(_Sender("Canvas", name, number, "/".join([own_words, *elsewhere])))
+    telling = (reading for reading in readings if _told_by_fields(students, reading))
+    return next(telling, readings[-1] if readings else None)
 
 
 def _is_whole(keys: Keys, sender: _Sender) -> bool:
@@ -129,6 +141,19 @@ def _is_whole(keys: Keys, sender: _Sender) -> bool:
 
 def _by_sender(students: list[Keys], sender: _Sender, common: set[str]) -> tuple[set[int], bool]:
     """Return the students whom a system's fields tell, and whether only own words do."""
+    found = _told_by_fields(students, sender)
+    own_words = _words(sender.own_words)
+    if len(found) > 1:
+        return found & _by_words(students, own_words, common), False
+    if found:
+        return found, False
+    # What looks like a system's fields may be a person's words, as in ada_2027_1_ps1.
+    words = {sender.name.casefold(), sender.number} | own_words
+    return _by_words(students, words - {""}, common), True
+
+
+def _told_by_fields(students: list[Keys], sender: _Sender) -> set[int]:
+    """Return the students whom the system's own fields tell."""
     places = list(enumerate(students))
     found = {
         place
@@ -142,14 +167,7 @@ def _by_sender(students: list[Keys], sender: _Sender, common: set[str]) -> tuple
             for place, keys in places
             if keys.system != sender.system and sender.number in keys.numbers
         }
-    own_words = _words(sender.own_words)
-    if len(found) > 1:
-        return found & _by_words(students, own_words, common), False
-    if found:
-        return found, False
-    # What looks like a system's fields may be a person's words, as in ada_2027_1_ps1.
-    words = {sender.name.casefold(), sender.number} | own_words
-    return _by_words(students, words - {""}, common), True
+    return found
 
 
 def _letters(text: str) -> str:

@@ -74,9 +74,20 @@ def read_notebook(path: Path) -> Notebook:
 
 def _parse_json(data: bytes) -> Any:
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        return _valid_text(json.loads(data.decode("utf-8-sig")))
     except (ValueError, RecursionError):
         raise NotGradedError(f"{NO_NOTEBOOK}: the file is not valid JSON") from None
+
+
+def _valid_text(content: Any) -> Any:
+    r"""Return JSON with all text valid: `\ud800` is half a character, and no file can hold it."""
+    if isinstance(content, str):
+        return content.encode(errors="backslashreplace").decode()
+    if isinstance(content, list):
+        return [_valid_text(item) for item in content]
+    if isinstance(content, dict):
+        return {_valid_text(key): _valid_text(value) for key, value in content.items()}
+    return content
 
 
 def parse_notebook(content: Any) -> Notebook:

@@ -11,7 +11,7 @@ from teaching.grader.late import LatePolicy
 from teaching.grader.plan import Kind, Step
 from teaching.grader.records import Part, Record
 from teaching.grader.roster import Outcome, Person, Roster
-from teaching.grader.submissions import in_table, printable
+from teaching.grader.submissions import in_table, printable, without_formulas
 from teaching.grader.tables import Table, number, write_table
 
 
@@ -153,7 +153,7 @@ def grades_table(marked: list[Marked], steps: list[Step]) -> Table:
         points += [-m.late_reduction or None, m.total]
         if m.record.refused:
             points = [None] * len(points)
-        rows.append([*about, m.status, *map(number, points)])
+        rows.append([*about, without_formulas(m.status), *map(number, points)])
     return Table(rows)
 
 

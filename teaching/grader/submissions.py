@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from teaching.grader.errors import BadInputError
 NOBODYS = (".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".Trash")
 _LONGEST_FILE_NAME = 200  # bytes; a feedback page must be a file, too
 _BLANK = "\\x20"  # how a blank is shown where it could not be seen
+# Where a list of cells ends and a formula begins, for a spreadsheet whose lists are divided by ;
+_FORMULA_AFTER = re.compile(r"[;\t](?=\s*[=+\-@])")
 _LONGEST_PATH = 1000  # bytes; the folder of results may lie deeper than that of the submissions
 
 
@@ -27,7 +31,8 @@ class Folder:
 def find_submissions(place: str) -> Folder:
     """Return the notebooks of a folder and its sub-folders, and the files that are skipped.
 
-    A submission is called by its path in the folder, without the ending `.ipynb`.
+    A submission is called by its path in the folder, without the ending `.ipynb`, unless another
+    one is called so: `ada.IPYNB` and `ada.IPYNB.ipynb`.
     """
     folder = Path(place)
     if not place:  # what `make grade` hands on when it is given none; not this folder
@@ -36,16 +41,29 @@ def find_submissions(place: str) -> Folder:
         raise BadInputError(f"there is no folder {folder}: name the folder with the notebooks")
     notebooks: dict[str, Path] = {}
     skipped: list[Path] = []
+    found: list[Path] = []
     for path in _files(folder):
         inside = path.relative_to(folder)
         if path.suffix.lower() != ".ipynb" or inside.name.startswith("."):
             skipped.append(path)
         else:
-            name = inside.with_suffix("") if path.suffix == ".ipynb" else inside
-            notebooks[name.as_posix()] = path
+            found.append(path)
+    # One that keeps its ending has no other name, so it is named first.
+    for path in sorted(found, key=lambda path: path.suffix == ".ipynb"):
+        notebooks[_free_name(path.relative_to(folder).as_posix(), notebooks)] = path
+    notebooks = dict(sorted(notebooks.items(), key=lambda item: item[1]))
     if not notebooks:
         raise BadInputError(f"the folder {folder} holds no notebooks (*.ipynb)")
     return Folder(notebooks, skipped)
+
+
+def _free_name(path: str, taken: Collection[str]) -> str:
+    name = path.removesuffix(".ipynb")
+    if name in taken:
+        name = path
+    while name in taken:
+        name += "+"
+    return name
 
 
 def _files(folder: Path) -> list[Path]:
@@ -79,8 +97,13 @@ def in_table(name: str) -> str:
 
     Different names stay different: an apostrophe at the beginning gets one more.
     """
-    name = printable(name)
+    name = without_formulas(printable(name))
     return f"'{name}" if name.startswith(("=", "+", "-", "@", "'")) else name
+
+
+def without_formulas(shown: str) -> str:
+    """Return printable text in which no formula follows what divides cells in some countries."""
+    return _FORMULA_AFTER.sub(lambda found: f"\\x{ord(found[0]):02x}", shown)
 
 
 def page_name(name: str) -> str:

@@ -17,6 +17,8 @@ from teaching.inside import codecs
 from teaching.inside.errors import StoppedError, describe, raise_again
 
 LONGEST_MESSAGE_BYTES = 64 * 2**20
+# Lists, and entries of lists: a byte of JSON becomes a hundred in memory. Arrays have no entries.
+MOST_ITEMS = 2 * 2**20
 
 
 class RemoteObject:
@@ -73,13 +75,14 @@ class Channel:
         data = json.dumps(message).encode()
         if len(data) > LONGEST_MESSAGE_BYTES:
             raise ValueError(f"larger than {LONGEST_MESSAGE_BYTES // 2**20} MiB")
+        _count_items(data)
         self.connection.send_bytes(data)
 
     def receive(self) -> dict[str, codecs.Json]:
         """Wait for one message."""
-        message: dict[str, codecs.Json] = json.loads(
-            self.connection.recv_bytes(LONGEST_MESSAGE_BYTES)
-        )
+        data = self.connection.recv_bytes(LONGEST_MESSAGE_BYTES)
+        _count_items(data)
+        message: dict[str, codecs.Json] = json.loads(data)
         return message
 
     def ask(self, request: str, *arguments: Any) -> Any:
@@ -115,6 +118,12 @@ class Channel:
             raise
         except BaseException as error:  # also an OSError: the submission's own
             self.send(reply | {"error": describe(error)})
+
+
+def _count_items(data: bytes) -> None:
+    """Raise ValueError where JSON holds too many items to be built; commas in texts count, too."""
+    if data.count(b",") + data.count(b"[") > MOST_ITEMS:
+        raise ValueError(f"has more than {MOST_ITEMS:,} items; numbers cross as arrays")
 
 
 class TestsEnd(Channel):

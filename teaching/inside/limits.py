@@ -6,6 +6,8 @@ import contextlib
 import os
 import resource
 
+from teaching.inside.kernel_keys import take_kernel_keys_away
+
 MEBIBYTE = 2**20
 
 
@@ -31,6 +33,7 @@ def confine(memory_mebibytes: int, cpu_seconds: int, processes: int) -> None:
     limit("NOFILE", 256)
     limit("CORE", 0)
     limit("NPROC", processes)
+    take_kernel_keys_away()
 
 
 def silence() -> None:

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from released import SETS, master
 
-from teaching import mathml
+from teaching import markup, mathml
 from teaching.cells import is_by_hand
 from teaching.grader.hand_grades import HandGrades
 from teaching.grader.marking import Found
@@ -18,6 +18,7 @@ from teaching.grader.pages import Pages
 from teaching.grader.plan import Answers, Kind, Step, _pictures
 from teaching.grader.records import Part, Record, make_record
 from teaching.grader.results import Marked
+from teaching.inside.errors import StoppedError
 from teaching.markup import LONGEST_TEXT, markdown_to_html
 from teaching.mathml import formula_to_mathml
 from teaching.release.rules import grading
@@ -133,6 +134,10 @@ LONG = {
     "brackets in formulas": ("$" + r"\left(" * 320 + "$ ") * 9,
     "matrices": ("$" + r"\begin{matrix}" * 140 + "$ ") * 9,
     "lines": "\n" * N,
+    "blanks before a macro": r"\newcommand" + " " * (N // 3) + r"\a" + " " * (N // 2),
+    "open macros": r"\def\a{" * (N // 7),
+    "short rows": "|a" * 500 + "\n" + "|-" * 500 + "\n" + "|\n" * (N // 2 - 1000),
+    "macros": r"\def\a{" + "x" * 190 + r"}\def\b{" + r"\a" * 10 + "}" + r"$\b$ " * 3900,
 }
 
 
@@ -140,8 +145,21 @@ LONG = {
 def test_no_text_that_is_read_takes_long(text):
     """Seen to fail: definitions of links took 34 s of the processor, titles 8 s; now 1 s."""
     start = time.process_time()
-    markdown_to_html(text[:N])
+    page = markdown_to_html(text[:N])
     assert time.process_time() - start < 6
+    assert len(page) < 5_000_000
+
+
+@pytest.mark.parametrize("stops", [StoppedError("late"), MemoryError()], ids=repr)
+def test_a_text_that_takes_too_much_is_shown_as_typed(monkeypatch, stops):
+    def render(text: str, keep_lines: bool) -> str:
+        raise stops
+
+    monkeypatch.setattr(markup, "_render", render)
+    assert markdown_to_html("never seen before <b>") == (
+        '<pre class="text">never seen before &lt;b&gt;</pre>'
+    )
+    markup.markdown_to_html.cache_clear()
 
 
 def test_very_many_pictures_and_empty_ones_open_no_page(tmp_path):

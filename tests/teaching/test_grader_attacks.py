@@ -142,6 +142,13 @@ def change_kernel():  # opened, not changed
             except OSError:
                 pass
 attempt("change the kernel", change_kernel)
+import ctypes, platform
+KEYS = {"x86_64": [248, 249, 250, 250 | 2**30], "aarch64": [217, 218, 219]}
+def call_kernel(*arguments):
+    return ctypes.CDLL(None).syscall(*arguments) > 0
+for call in KEYS.get(platform.machine(), []):
+    attempt(f"keys, new: {call}", lambda: call_kernel(call, b"user", b"note", b"left", 4, -3))
+    attempt(f"keys, own: {call}", lambda: call_kernel(call, 0, -3, 1))  # the login's keyring
 """
     + SEES
 )
@@ -190,6 +197,7 @@ def hostile() -> dict[str, nbformat.NotebookNode | str | bytes]:
         "breaks syntax": {"q1": "def mean_square(v:\n"},
         "writes markup": {"q1": f"raise ValueError('{markup}')", "q3-proof": markup},
         "writes surrogates": {"q1": "bad = '\ud800'\n" + SQUARE},
+        "proves with surrogates": {"q3-proof": "half a letter: \ud800"},
         "raises oddly": {"q1": "class E(BaseException):\n    __str__ = None\nraise E()"},
         "=1+1": {"q1": WRONG},
     }
@@ -217,7 +225,7 @@ def hostile() -> dict[str, nbformat.NotebookNode | str | bytes]:
 FULL = (10, 20, 5)
 GROUPS = {
     FULL: ["Zoë Łukasz 山田", "edited tests", "deleted tests", "doubled cells", "shuffled",
-           "no metadata", "prints 200 MB"],
+           "no metadata", "prints 200 MB", "proves with surrogates"],
     # The first answer is wrong or harmful; the others earn their points.
     (0, 20, 5): ["exits", "exits hard", "loops", "loops when called", "wants too much",
                  "takes too much", "lies 0", "lies 1", "lies 2", "forges", "spies",

@@ -360,6 +360,8 @@ OWN_CLASS = (
     [
         # The system's fields tell: another's number in a file's own name takes nothing.
         (["leeann_501_1_x", "mal_503_3_s11"], ["s11", "s13"], []),
+        # So does what a sender puts into a folder of their own.
+        (["mal_503_3_x/leeann_501_1_z", "ps1_2027_1_all/leeann_501_1_x"], ["s13", "s11"], []),
         # Own words yield to a file that tells its student by what the system wrote.
         (["leeann_501_1_s11", "malx_503_3_s11"], ["s11", None], []),
         # Words alone: an honest name serves, two senders for one student are not chosen among.

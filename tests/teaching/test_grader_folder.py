@@ -13,7 +13,7 @@ from teaching.grader.errors import NotGradedError
 from teaching.grader.left_over import LeftOver, clear_left_over
 from teaching.grader.notebook import Notebook
 from teaching.grader.plan import find_answers
-from teaching.grader.submissions import page_name
+from teaching.grader.submissions import find_submissions, in_table, page_name
 
 
 def put(out: Path, *names: str, text: str = "text") -> list[Path]:
@@ -61,6 +61,25 @@ def test_the_pages_of_odd_names_are_different_files():
     for page in pages:
         assert len(page) < 1100 and max(map(len, page.split("/"))) < 250
         assert not any(folder.lower().endswith(".html") for folder in page.split("/")[:-1])
+
+
+def test_every_file_is_a_submission_of_its_own(tmp_path):
+    """Seen to fail: `ada.IPYNB.ipynb` replaced `ada.IPYNB`, and Ada got nothing."""
+    names = ["ada.IPYNB", "ada.IPYNB.ipynb", "ada.IPYNB.ipynb.ipynb", "ada.ipynb", "b/c.ipynb"]
+    for name in names:
+        put(tmp_path, name)
+    found = find_submissions(str(tmp_path)).notebooks
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in found.values()) == names
+    assert found["ada.IPYNB"].name == "ada.IPYNB" and found["ada"].name == "ada.ipynb"
+
+
+def test_no_name_makes_a_formula_where_lists_are_divided_by_semicolons():
+    """Seen to fail: the second cell was `=1+1`. Names stay different."""
+    names = ["ada;=1+1;", "a;\t@b", "\\x3b=1+1", ";=1+1", "a;b", "=1"]
+    shown = [in_table(name) for name in names]
+    assert len(set(shown)) == len(names) and "a;b" in shown
+    for name in shown:
+        assert not any(cell.strip().startswith(("=", "+", "-", "@")) for cell in name.split(";"))
 
 
 @pytest.mark.parametrize("key", ["assignment", "seed"])

@@ -206,6 +206,7 @@ FORGED = [
     b'{"number": 1, "error": 5}',
     b'{"number": 1, "error": {"kind": "E", "message": "", "cell": "", "line": "x"}}',
     reply("[" * 10**5 + "]" * 10**5),
+    reply("[" + "[[]]," * 800_000 + "1]"),  # 4 MB, and 40 times as much in memory
 ]
 
 
@@ -213,9 +214,12 @@ FORGED = [
 def test_a_forged_reply_only_ends_the_submission(data):
     ours, theirs = Pipe()
     here = TestsEnd(ours)
-    theirs.send_bytes(data)
+    # A long one fills the pipe: it is sent while the other end reads.
+    sender = threading.Thread(target=theirs.send_bytes, args=[data])
+    sender.start()
     with pytest.raises(StoppedError):
         here.ask("get", "x")
+    sender.join()
 
 
 def test_the_tests_end_opens_nothing_but_what_was_handed_out():
