@@ -4,17 +4,25 @@ Students put a helper or an import into a cell of their own, or into a given cel
 if, and only if, it binds a name that an answer uses and nothing else binds. It runs before the
 first answer that needs it; after a given cell that was edited the original runs again, which
 restores what is given.
+
+A name of Python itself, such as `sum`, counts as bound by nobody where a cell of their own imports
+another one of that name. A name that no cell binds may come from an import of everything,
+`from ... import *`.
 """
 
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from teaching.grader.plan import UNREADABLE_CODE, Answers, Kind, Names, Step, names_in
 
 Transform = Callable[[str], str]  # from a cell with magics to plain Python
+# What IPython runs as Python, and hands on as a text in which no name is seen.
+_CELL_MAGIC = re.compile(r"\A\s*%%(time|timeit|capture|prun)\b.*\n")
+_EVERYTHING = "*"
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ def find_helpers(
     own = []
     for cell in answers.own_code:
         names = _names(cell.source, transform)
+        known -= set(names.imported) & set(dir(builtins))
         binds = frozenset({*names.bound, *names.imported})
         own.append((Helper(cell.source, binds, given.get(cell.edited, "")), names.used - binds))
     result: dict[str, list[Helper]] = {}
@@ -65,15 +74,17 @@ def _needed(missing: set[str], own: list[tuple[Helper, set[str]]], known: set[st
     chosen: set[int] = set()
     while missing:
         name = missing.pop()
-        for number, (helper, uses) in enumerate(own):
-            if number not in chosen and name in helper.binds:
-                chosen.add(number)
-                missing |= uses - known
+        binding = [n for n, (helper, _) in enumerate(own) if name in helper.binds]
+        if not binding:
+            binding = [n for n, (helper, _) in enumerate(own) if _EVERYTHING in helper.binds]
+        for number in set(binding) - chosen:
+            chosen.add(number)
+            missing |= own[number][1] - known
     return [own[number][0] for number in sorted(chosen)]
 
 
 def _names(source: str, transform: Transform) -> Names:
     try:
-        return names_in(transform(source))
+        return names_in(transform(_CELL_MAGIC.sub("", source, count=1)))
     except UNREADABLE_CODE:
         return Names()

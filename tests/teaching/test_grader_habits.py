@@ -114,6 +114,16 @@ HABITS: dict[str, Callable[[], Notebook]] = {
     "map": answer(q4="def mapped(f, v):\n    return map(f, v)\n"),
     "a helper in a cell above": with_cells((2, HELPER), q1=COUNTED),
     "a helper in a cell below": with_cells((4, HELPER), q1=COUNTED),
+    "a helper, and %%time above the answer": with_cells((2, HELPER), q1="%%time\n" + COUNTED),
+    "a helper under %%time": with_cells((2, "%%time\n" + HELPER), q1=COUNTED),
+    "everything imported in a cell of one's own": with_cells(
+        (2, "from statistics import *"),
+        q1="def mean_square(v):\n    return fmean(float(a) ** 2 for a in v)\n",
+    ),
+    "another sum, imported in a cell of one's own": with_cells(
+        (2, "from numpy import sum"),
+        q1="def mean_square(v):\n    return float(sum(np.square(v), axis=None) / len(v))\n",
+    ),
     "helpers that need each other": with_cells(
         (1, "power = 2"), (2, "def squares_of(v):\n    return np.asarray(v) ** power"), q1=COUNTED
     ),
