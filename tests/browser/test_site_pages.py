@@ -98,12 +98,27 @@ def test_formulas_are_drawn_in_the_size_that_mathjax_gives_them(visit, width):
     page = visit("tour", width).page
     page.evaluate("dispatchEvent(new Event('beforeprint'))")  # formulas in folds, too
     sizes = page.evaluate(
-        "[...document.querySelectorAll('.math mjx-container')].map(node => "
-        "[node.dataset.size, node.style.fontSize, node.getAttribute('tabindex')])"
+        """[...document.querySelectorAll('.math mjx-container')].map(node => {
+          const [given, used] = [node.dataset.size, node.style.fontSize];
+          const isInline = node.closest('span.math');
+          const line = isInline ? isInline.closest('p, li, dd, td, figcaption, div') : node;
+          node.style.fontSize = given;
+          const wide = node.querySelector('mjx-math').getBoundingClientRect().width;
+          const share = Math.min(1, line.clientWidth / wide);
+          const font = parseFloat(getComputedStyle(node).fontSize);
+          node.style.fontSize = used;
+          return [given, used, share, font, node.getAttribute('tabindex')];
+        })"""
     )
     assert len(sizes) == page.locator("span.math, div.math").count() > 0
-    for given, used, tab_stop in sizes:
-        assert given == used and given.endswith("%")
+    for given, used, share, font, tab_stop in sizes:
+        assert given.endswith("%")
+        if share == 1:
+            assert used == given
+        else:
+            assert width == 390, "no formula of the tour is wider than a line on a desktop"
+            shrunk = float(used.removesuffix("px")) / font
+            assert shrunk == pytest.approx(max(0.7, 0.98 * share), rel=0.01)
         assert tab_stop is None
 
 
