@@ -14,6 +14,7 @@ and wherever it keeps it: the words are there before the data are.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -96,6 +97,10 @@ Reported = Refused | Failed | Found | Result | WantsToBeAlone
 FAILED_HIDDEN_TEST = (
     "Passes the public tests, but not the hidden ones: on other data your answer is wrong, raises "
     "an error, or takes too much time or memory."
+)
+# Such as torch.set_default_dtype(torch.float64): it binds no name, so no answer asks for its cell.
+_SETTING = re.compile(
+    r"^(?P<name>(?:\w{1,40}\.){1,5}(?:seed|manual_seed|set_\w{1,40}|seterr))\(", re.MULTILINE
 )
 # A submission that waited for a processor for more than this share of its time tries again.
 _MOST_WAITING = 0.25
@@ -291,7 +296,7 @@ class Marking:
             self.report(Refused(str(stop)))
             return
         run = {helper.source for group in helpers.values() for helper in group}
-        notes = notes + _notes_on_own_cells(len(run), len(left))
+        notes = notes + _notes_on_own_cells(len(run), left)
         self.report(Found(answers, notes))
         sources = {name: "\n\n".join(parts) for name, parts in answers.sources.items()}
         explainer = Explainer(own_names)
@@ -384,12 +389,16 @@ def _bound_names(sources: list[str], transform: Callable[[str], str]) -> set[str
     return names
 
 
-def _notes_on_own_cells(run: int, left: int) -> list[str]:
+def _notes_on_own_cells(run: int, left: list[str]) -> list[str]:
     notes = []
     if run:
         notes.append(f"cells of your own that your answers use, and that were run: {run}")
     if left:
-        notes.append(f"code cells of your own that were not run: {left}")
+        notes.append(f"code cells of your own that were not run: {len(left)}")
+        setting = _SETTING.search("\n".join(left))
+        if setting:
+            where = "stands in one of them: a setting counts only in an answer's cell"
+            notes.append(f"`{setting['name']}` {where}")
     return notes
 
 

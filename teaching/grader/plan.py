@@ -56,6 +56,7 @@ class OwnCell:
 
     source: str
     edited: str  # the id of the given cell; "" for a cell that was added
+    answers_above: frozenset[str] = frozenset()  # those that stand before it, by their ids
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,15 @@ def _own_code(master: Notebook, answers: set[str], submission: Notebook) -> list
     tests = {cell.grade_id for cell in master.cells if is_test(cell.grading)}
     given = {cell.grade_id for cell in master.cells} - answers - tests
     own = []
+    above: set[str] = set()
     for cell in submission.cells:
+        if cell.grade_id in answers:
+            above.add(cell.grade_id)
         if cell.kind != "code" or cell.grade_id in answers | tests:
             continue
         if cell.source.strip() not in originals:
-            own.append(OwnCell(cell.source, cell.grade_id if cell.grade_id in given else ""))
+            edited = cell.grade_id if cell.grade_id in given else ""
+            own.append(OwnCell(cell.source, edited, frozenset(above)))
     return own
 
 

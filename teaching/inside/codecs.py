@@ -3,7 +3,8 @@
 Values cross as JSON, and are built anew of plain types: nothing that is received is ever executed.
 A plain value stands for itself, and a list for a list; everything else is an object with a `kind`.
 A subclass of a plain type crosses as that type, without its methods; a tensor and a data frame
-cross as arrays, so that a test meets one kind of array only.
+cross as arrays, so that a test meets one kind of array only. Fractions and decimals, alone or in an
+array, cross as the floats nearest to them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ Part = Callable[[Any], Any]  # encodes or decodes what lies inside a value
 
 _PLAIN = (bool, int, float, str)
 _ARRAY_KINDS = "biufcSU"  # NumPy's letters for numbers, truth values and text: no objects
+_EXACT = (Fraction, Decimal)
 _SEQUENCES = (list, types.GeneratorType, map, filter, zip)  # they cross as lists
 
 
@@ -53,6 +57,8 @@ def encode(value: Any, encode_other: Part) -> Json:
     for plain in _PLAIN:
         if isinstance(value, plain):
             return plain(value)
+    if isinstance(value, _EXACT):
+        return float(value)
     return encode_other(value)
 
 
@@ -88,6 +94,12 @@ def _encode_array(value: Any, encode_part: Part) -> dict[str, Json]:
         "data": base64.b64encode(array.tobytes()).decode(),
         "is_scalar": isinstance(value, np.generic),
     }
+
+
+def _is_array_of_exact(value: Any) -> bool:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "O" or not value.size:
+        return False
+    return all(isinstance(entry, (*_EXACT, int, float)) for entry in value.flat)
 
 
 def _decode_array(message: dict[str, Json], decode_part: Part) -> Any:
@@ -172,6 +184,12 @@ def _decode_dict(message: dict[str, Json], decode_part: Part) -> Any:
 CODECS = (
     Codec("tensor", _is_tensor, _encode_tensor, _decode_as_array),
     Codec("array", _is_array, _encode_array, _decode_array),
+    Codec(
+        "exact",
+        _is_array_of_exact,
+        lambda value, encode_part: {"array": encode_part(value.astype(float))},
+        _decode_as_array,
+    ),
     Codec("sparse", _is_sparse, _encode_sparse, _decode_sparse),
     Codec("frame", _is_frame, _encode_frame, _decode_as_array),
     _container(tuple),  # a named tuple crosses as a tuple

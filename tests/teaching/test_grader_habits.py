@@ -124,6 +124,19 @@ HABITS: dict[str, Callable[[], Notebook]] = {
         (2, "from numpy import sum"),
         q1="def mean_square(v):\n    return float(sum(np.square(v), axis=None) / len(v))\n",
     ),
+    "a helper, and another one of its name below": with_cells(
+        (2, HELPER), (6, "def squares_of(v):\n    return 0 * v"), q1=COUNTED
+    ),
+    "a helper in an answer, and another one of its name above the next": with_cells(
+        (4, "def half(v):\n    return v / 2"),
+        q1="def half(v):\n    return v / 0\n" + SQUARE,
+        q2="total = float(half(2 * x).sum())",
+    ),
+    "a helper above an answer that has another one of its name": with_cells(
+        (2, "def half(v):\n    return v / 0"),
+        q1="def half(v):\n    return v / 2\n" + SQUARE,
+        q2="total = float(half(2 * x).sum())",
+    ),
     "helpers that need each other": with_cells(
         (1, "power = 2"), (2, "def squares_of(v):\n    return np.asarray(v) ** power"), q1=COUNTED
     ),
@@ -141,6 +154,7 @@ HABITS: dict[str, Callable[[], Notebook]] = {
     "scratch cells that fail, loop and overwrite": with_cells(
         (2, "1 / 0"), (2, "while True: pass"), (3, "x = None\ndouble = None"), (3, "import os")
     ),
+    "a setting in a scratch cell": with_cells((2, "import os\nnp.random.seed(1)")),
     "a magic in a scratch cell": with_cells((2, "%%bash\nsleep 1000")),
     "an answer split in two": edited(
         lambda n: n.cells.insert(3, nbformat.v4.new_code_cell("y = 1")), q1=SQUARE
@@ -221,6 +235,10 @@ def test_cells_of_ones_own_are_told(graded):
         "Code cells of your own that were not run: 4."
         in pages["scratch cells that fail, loop and overwrite"]
     )
+    assert records["a setting in a scratch cell"]["notes"] == [
+        "code cells of your own that were not run: 1",
+        "`np.random.seed` stands in one of them: a setting counts only in an answer's cell",
+    ]
 
 
 @pytest.mark.parametrize("name", LEAKS)

@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -130,11 +131,22 @@ def as_generators(x: np.ndarray) -> Any:
     return (row.tolist() for row in x) if x.ndim else x.tolist()
 
 
+def as_fractions(x: np.ndarray) -> Any:
+    """Exact fractions, in an array of objects; what is not finite, or has no entries, stays."""
+    if x.dtype.kind != "f" or not x.size or not np.isfinite(x).all():
+        return x
+    fractions = np.empty(x.shape, dtype=object)
+    for place, number in np.ndenumerate(x):
+        fractions[place] = Fraction(float(number))
+    return fractions if x.ndim else fractions[()]
+
+
 RIGHT_FORMS = {
     "tensors and plain numbers": as_tensor_or_number,
     "awkward": in_awkward_layout,
     "lists": as_lists,
     "generators": as_generators,
+    "fractions": as_fractions,
 }
 
 # Where the visible tests refuse these, a student is told at once; the hidden ones must not be the
