@@ -3,10 +3,11 @@
     python benchmarks/pretrained.py               measure and train what is not stored yet
     python benchmarks/pretrained.py NAME ...      only these parts (names in PARTS, "training")
 
-`make pretrained` fetches the weights first. Each part is stored in pretrained_runs/ when it ends,
-and a training run goes on from its checkpoint, so a stopped script goes on where it was. Everything
-that the book shows is then collected in results/pretrained.json, with the table in
-results/pretrained.md. Delete a file in pretrained_runs/ to measure it again.
+`make pretrained` fetches the weights first. Each part is stored when it ends, as a file in
+ntp_lite/data/measured/pretrained, where the book finds it however the package is installed. A
+training run goes on from its checkpoint, so a stopped script goes on where it was. Everything that
+the book shows is then collected in results/pretrained.json, with the table in
+results/pretrained.md. Delete a stored file to measure it again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pretrained_model import FOLDER, Pretrained, contexts_of, frequent, load, re
 
 import ntp_lite as ntp
 
-STORED = Path(__file__).parent / "pretrained_runs"
+STORED = Path(ntp.__file__).parent / "data" / "measured" / "pretrained"
 CACHE = FOLDER.parent / "cache"  # git ignores it
 LENGTHS = {"primer": (3, 4, 5), "tales": (2, 3, 4)}
 MAIN = {"primer": 4, "tales": 3}

@@ -28,7 +28,7 @@ from pretrained_model import (
 
 import ntp_lite as ntp
 
-STORED = Path(__file__).parent / "pretrained_runs"
+STORED = Path(ntp.__file__).parent / "data" / "measured" / "pretrained"
 CHECKPOINTS = FOLDER.parent / "checkpoints"  # git ignores them
 CONTEXT_LENGTH, LEAST = 4, 5
 BATCH = 117  # a quarter of the contexts

@@ -6,8 +6,9 @@ asks for, what the neural-collapse literature measures, and the norm efficiency.
     python benchmarks/transformer.py              run what is not stored yet, then print the table
     python benchmarks/transformer.py NAME ...     the same for these runs only (names in RUNS)
 
-Each run stores its history as transformer_runs/NAME.json at its end, so a stopped script goes on
-where it was. The book reads those files. Delete one to run it again.
+Each run stores its history at its end, as ntp_lite/data/measured/transformers/NAME.json, so a
+stopped script goes on where it was. The book reads those files, however the package is installed.
+Delete one to run it again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ntp_lite.metrics import DEFAULT_METRICS, collapse_test, standard_metrics
 from ntp_lite.models import UFM, Transformer, TransformerConfig
 from ntp_lite.train import TrainConfig, fit
 
-FOLDER = Path(__file__).parent / "transformer_runs"
+FOLDER = Path(ntp.__file__).parent / "data" / "measured" / "transformers"
 LENGTH = 5
 LONG = {"ridge": 0.0, "optimizer": "adamw", "lr": 3e-3, "schedule": "cosine", "steps": 1600}
 SHORT = LONG | {"lr": 1e-2, "steps": 400}

@@ -1,6 +1,7 @@
 """Wheel and source archive, built from a copy of this tree: nothing is missing in either."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -67,3 +68,16 @@ def test_the_wheel_holds_the_package_alone(out):
     assert {"ntp_lite/py.typed", "ntp_lite/data/report.html"} <= held
     assert "Project-URL: " in said
     assert "Requires-Dist: ipykernel>=6.17; extra == " in said
+
+
+def test_chapters_read_no_file_that_only_a_clone_has():
+    """Who opens a chapter in Colab has its notebook and the wheel, and no other file."""
+    folders = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "ntp_lite"]
+    names = "|".join(map(re.escape, folders))
+    of_a_clone = re.compile(rf"""["'](?:{names})/|/ ?["'](?:{names})["']""")
+    for chapter in sorted((ROOT / "book").glob("*.md")):
+        text = chapter.read_text(encoding="utf-8")
+        for cell in re.findall(r"^```\{code-cell\}.*?^```$", text, re.DOTALL | re.MULTILINE):
+            found = of_a_clone.findall(cell)
+            found = [name for name in found if "_pretrained/" not in name]  # fetched, if at all
+            assert not found, f"{chapter.name} reads {found[0]}: put it into ntp_lite/data"

@@ -19,7 +19,7 @@ import ntp_lite as ntp
 
 PAGE = (ROOT / "book" / "pretrained.md").read_text(encoding="utf-8")
 WEIGHTS = ROOT / "_pretrained" / "smollm2-135m-instruct"
-RUNS = ROOT / "benchmarks" / "pretrained_runs"
+RUNS = ROOT / "ntp_lite" / "data" / "measured" / "pretrained"
 STORED = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RUNS.glob("*.json"))}
 CELL = re.compile(r"(?ms)^```\{code-cell\} ipython3\n(.*?)^```")
 
