@@ -283,9 +283,10 @@ def _window_keys(
 ) -> tuple[NDArray[np.int64], dict[int, NDArray]]:
     """A number for each window of c + 1 tokens, in lexicographic order of windows.
 
-    The number is a numeral with base `digits`. Where it would grow too large, the prefix so far is
-    replaced by its rank, which keeps the order; `ranked[k]` holds the prefix of k tokens of each
-    rank. Ranking is done while it is cheap (a table), or where the numeral would not fit 63 bits.
+    The number is a numeral with base `digits`. Where the whole window would not fit 63 bits, the
+    prefix so far is replaced by its rank, which keeps the order; `ranked[k]` holds the prefix of k
+    tokens of each rank. That is done at the last token where it is cheap (a table), or where no
+    further token would fit. Where all fits, to sort the numbers takes less time than to rank them.
     """
     n = len(tokens) - c
     table = _table_size(n)
@@ -293,8 +294,10 @@ def _window_keys(
     bound = digits  # all keys are smaller
     ranked: dict[int, NDArray] = {}
     for k in range(1, c + 1):
+        window_fits = bound * digits ** (c + 1 - k) < 2**63
+        last_cheap = bound <= table < bound * digits
         too_long = bound * digits >= 2**63
-        if bound * digits > table and (bound <= table or too_long):
+        if too_long or (last_cheap and not window_fits):
             key, ranked[k] = _rank(key, bound, table)
             bound = len(ranked[k])
         key = np.multiply(key, digits, dtype=np.int64) + tokens[k : k + n]
