@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ._admm import OVER_RELAXATION, Best, StoppingRule, penalty_factor
-from ._threads import one_thread_if_small
+from ._threads import Workers, workers
 from ._validate import as_size, as_tolerance, torch_device
 from .certificate import MarginCertificate, margin_certificate, relative_gap
 from .constraints import (
@@ -20,8 +20,6 @@ from .constraints import (
     Matrix,
     Support,
     _centered_support,
-    _project_dual,
-    _project_margin,
     distinct_rows,
     support_mask,
 )
@@ -111,8 +109,8 @@ def solve_max_margin(
     rule = StoppingRule(as_tolerance(tol), as_size(max_iter, "max_iter"), CHECK_EVERY)
     where = torch_device(device)
     mask = support_mask(labels)
-    with one_thread_if_small(mask.size):
-        return _solve(mask, rule, where, callback)
+    with workers() as helpers:
+        return _solve(mask, rule, where, callback, helpers)
 
 
 def _solve(
@@ -120,9 +118,10 @@ def _solve(
     rule: StoppingRule,
     device: torch.device,
     callback: Callable[[MarginProgress], None] | None,
+    helpers: Workers,
 ) -> MaxMarginResult:
     start = time.perf_counter()
-    admm = MarginADMM(mask, device)
+    admm = MarginADMM(mask, device, helpers)
     seen: list[MarginProgress] = []
     status: Status | None = None
     n_iter = 0
@@ -227,7 +226,8 @@ class MarginADMM:
     enough for the processor's cache.
     """
 
-    def __init__(self, support: Mask, device: torch.device) -> None:
+    def __init__(self, support: Mask, device: torch.device, workers: Workers | None = None) -> None:
+        self.workers = workers or Workers()
         columns, self.column_of, column_count = distinct_rows(support.T)
         rows, self.row_of, self.row_count = distinct_rows(support[:, columns])
         self.columns = columns
@@ -255,12 +255,18 @@ class MarginADMM:
 
         Projecting again in float64 makes both exactly feasible, also after float32 work.
         """
-        repeats = self.row_count[:, None].astype(float)
-        weights = np.outer(self.row_roots, self.column_roots)
-        L = _project_margin(_as_float64(self.best_L.point) / weights, self.S, repeats=repeats)
+        self.dtype = torch.float64
+        self._to_device(_as_float64(self.best_L.point), _as_float64(self.best_dual.point))
+
+        def project(b: slice) -> None:
+            self.Z[:, b] = self._project(self.Z[:, b], b, 1.0, self.level[b]) / self.weights[:, b]
+            self.U[:, b] = self._project_cone(self.U[:, b], b)
+
+        self.workers.map(project, self.blocks)
+        L, dual = self.Z.cpu().numpy(), self.U.cpu().numpy()
         L -= self.row_count @ L / self.row_count.sum()
-        dual = _project_dual(_as_float64(self.best_dual.point) / weights, self.S, repeats)
-        dual /= max(1.0, spectral_norm(dual * weights))
+        dual /= max(1.0, spectral_norm(dual))
+        dual /= np.outer(self.row_roots, self.column_roots)
         return L, dual
 
     def expand(self, A: Matrix) -> Matrix:
@@ -282,6 +288,7 @@ class MarginADMM:
         self.direction = self.row_weight.sqrt() / self.row_weight.sum().sqrt()
         self.Z = put(Z)
         self.U = put(U)
+        self.difference = torch.empty_like(self.Z)
         self.level = torch.zeros_like(self.Z[0])
         entries = 2**18 if self.device.type == "cpu" else 2**26
         width = max(1, entries // len(Z))
@@ -308,15 +315,21 @@ class MarginADMM:
         if m < V:
             A = A.to(dtype)
             return A.T @ A
-        gram = torch.zeros(V, V, dtype=dtype, device=self.device)
-        for b in self.blocks:
-            block = A[:, b].to(dtype)
-            if self.device.type == "cpu":
-                # numpy sees the symmetry and does half of the products.
-                gram += torch.from_numpy(block.numpy() @ block.numpy().T)
-            else:
-                gram.addmm_(block, block.T)
-        return gram
+
+        def gram_of(blocks: list[slice]) -> torch.Tensor:
+            gram = torch.zeros(V, V, dtype=dtype, device=self.device)
+            for b in blocks:
+                block = A[:, b].to(dtype)
+                if self.device.type == "cpu":
+                    # numpy sees the symmetry and does half of the products.
+                    gram += torch.from_numpy(block.numpy() @ block.numpy().T)
+                else:
+                    gram.addmm_(block, block.T)
+            return gram
+
+        count = self.workers.count
+        shares = [self.blocks[k::count] for k in range(count)]
+        return torch.stack(self.workers.map(gram_of, shares)).sum(dim=0)
 
     def _multiply(
         self, A: torch.Tensor, kept: torch.Tensor, factors: torch.Tensor
@@ -335,21 +348,23 @@ class MarginADMM:
 
         measure : the residuals of this round, too.
         """
-        A = self.Z - self.U
+        A = torch.sub(self.Z, self.U, out=self.difference)
         kept, shrunk = kept_directions(*_eigh(self._gram(A)), 1 / self.rho)
         thresholded = self._multiply(A, kept, shrunk)
-        residuals = torch.zeros(4, dtype=self.dtype, device=self.device)
-        for b in self.blocks:
+
+        def advance(b: slice) -> torch.Tensor:
             X = thresholded(b)
             Y = torch.lerp(self.Z[:, b], X, OVER_RELAXATION).add_(self.U[:, b])
             new = self._project(Y, b, 1.0, self.level[b])
             torch.sub(Y, new, out=self.U[:, b])
-            if measure:
-                changes = (X - new, self.Z[:, b] - new, new, self.U[:, b])
-                residuals += torch.stack([B.square().sum() for B in changes])
+            changes = (X - new, self.Z[:, b] - new, new, self.U[:, b]) if measure else ()
+            squares = [B.square().sum() for B in changes]
             self.Z[:, b] = new
+            return torch.stack(squares) if measure else torch.empty(0)
+
+        residuals = torch.stack(self.workers.map(advance, self.blocks))
         if measure:
-            primal_residual, dual_residual, norm_Z, norm_U = residuals.tolist()
+            primal_residual, dual_residual, norm_Z, norm_U = residuals.sum(dim=0).tolist()
             self.residuals = primal_residual * norm_U, dual_residual * norm_Z
 
     def _project(
@@ -416,11 +431,13 @@ class MarginADMM:
 
     def _offer_dual(self, G: torch.Tensor, n_iter: int) -> float:
         """The best dual value, that of G scaled into the unit ball included."""
-        on_support = [
-            (G[:, b].double() * self.on[:, b] * self.weights[:, b]).sum() for b in self.blocks
-        ]
+
+        def on_support(b: slice) -> torch.Tensor:
+            return (G[:, b].double() * self.on[:, b] * self.weights[:, b]).sum()
+
         norm = float(self._singular_values(G)[-1])
-        value = float(torch.stack(on_support).sum()) / max(1.0, norm)
+        total = torch.stack(self.workers.map(on_support, self.blocks)).sum()
+        value = float(total) / max(1.0, norm)
         if -value < self.best_dual.value:  # G itself may be improved in place later
             self.best_dual.offer(-value, G.clone(), n_iter)
         return -self.best_dual.value
@@ -432,13 +449,18 @@ class MarginADMM:
         ball and the cone in turn, over-relaxed, cost less.
         """
         for _ in range(DUAL_ROUNDS):
-            excess = self._multiply(G, *kept_directions(*_eigh(self._gram(G)), 1.0))
-            beyond = [excess(b) for b in self.blocks]  # all of it, before G changes
-            for b, block in zip(self.blocks, beyond, strict=True):
-                projected = self._project_cone(G[:, b] - block, b)
-                G[:, b] = torch.lerp(G[:, b], projected, OVER_RELAXATION)
-        for b in self.blocks:
-            G[:, b] = self._project_cone(G[:, b], b)
+            self._round_of_projections(G)
+        self.workers.map(lambda b: G[:, b].copy_(self._project_cone(G[:, b], b)), self.blocks)
+
+    def _round_of_projections(self, G: torch.Tensor) -> None:
+        """Onto ball and cone, in place: beside its factors each block needs only itself."""
+        excess = self._multiply(G, *kept_directions(*_eigh(self._gram(G)), 1.0))
+
+        def advance(b: slice) -> None:
+            projected = self._project_cone(G[:, b] - excess(b), b)
+            G[:, b] = torch.lerp(G[:, b], projected, OVER_RELAXATION)
+
+        self.workers.map(advance, self.blocks)
 
     def adapt(self) -> None:
         """After a check: go on in float64 once float32 has given what it can; balance rho."""

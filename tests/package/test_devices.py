@@ -10,6 +10,7 @@ from pretend_device import DEVICE, OnDevice, PretendDevice
 import ntp_lite as ntp
 from ntp_lite import loss, margin
 from ntp_lite._admm import StoppingRule
+from ntp_lite._threads import Workers
 
 LABELS = ntp.random_soft_labels(12, 17, 3, seed=0)
 TALL = ntp.random_soft_labels(30, 8, 3, seed=0)  # contexts are the smaller side
@@ -18,7 +19,7 @@ L = np.random.default_rng(0).normal(size=(12, 17))
 
 def solve(labels, device):
     rule = StoppingRule(tol=1e-6, max_iter=500, check_every=10)
-    return margin._solve(labels.S.toarray() > 0, rule, device, None)
+    return margin._solve(labels.S.toarray() > 0, rule, device, None, Workers())
 
 
 @pytest.mark.parametrize("labels", [LABELS, TALL], ids=["wide", "tall"])
@@ -71,7 +72,7 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses():
 
 
 @pytest.mark.parametrize(
-    "forgotten", ["weights", "on", "row_weight", "support_weight", "Z", "U", "level"]
+    "forgotten", ["weights", "on", "row_weight", "support_weight", "Z", "U", "level", "difference"]
 )
 def test_a_tensor_that_stays_behind_is_noticed(forgotten, monkeypatch):
     """Mutation: one of the solver's tensors is left on the CPU."""

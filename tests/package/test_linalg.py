@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -10,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 import ntp_lite as ntp
 from ntp_lite import _threads, linalg, margin
-from ntp_lite._threads import one_thread_if_small
+from ntp_lite._threads import one_thread_if_small, workers
 
 
 def matrix(V, m, rank=None, seed=0):
@@ -182,6 +185,67 @@ def test_small_problems_get_one_thread_and_the_setting_is_restored():
         with pytest.raises(RuntimeError), one_thread_if_small(1):
             raise RuntimeError
         assert threads() == before
+
+
+def in_two_threads(body):
+    """Run the body as a user does whose libraries take two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        return body()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_workers_share_the_blocks_and_have_libraries_of_one_thread():
+    def body():
+        before = threads()
+        with workers() as helpers:
+            meet = threading.Barrier(2)  # two blocks run at the same time, or nobody comes
+
+            def seen(block):
+                if block < 2:
+                    meet.wait(timeout=60)
+                return block, torch.get_num_threads(), set(threads().values())
+
+            assert helpers.map(seen, range(5)) == [(block, 1, {1}) for block in range(5)]
+        assert threads() == before and torch.get_num_threads() == 2
+        with pytest.raises(RuntimeError), workers():
+            raise RuntimeError
+        assert threads() == before and torch.get_num_threads() == 2
+
+    in_two_threads(body)
+
+
+def test_workers_have_stopped_when_an_error_is_seen():
+    ended = []
+    entered = threading.Event()
+
+    def fail_first(block):
+        if block == 0:
+            entered.wait(60)
+            raise KeyboardInterrupt
+        entered.set()
+        time.sleep(0.2)
+        ended.append(block)
+
+    def body():
+        with workers() as helpers:
+            with pytest.raises(KeyboardInterrupt):
+                helpers.map(fail_first, range(50))
+            count = len(ended)
+            time.sleep(0.5)
+            assert 1 <= len(ended) == count < 49
+
+    in_two_threads(body)
+
+
+def test_the_max_margin_solver_finds_the_same_with_more_threads():
+    labels = ntp.random_soft_labels(300, 2500, 4, seed=0)  # three blocks
+    alone = ntp.solve_max_margin(labels, tol=1e-3)
+    together = in_two_threads(lambda: ntp.solve_max_margin(labels, tol=1e-3))
+    assert together.n_iter == alone.n_iter and together.converged
+    np.testing.assert_allclose(together.L, alone.L, atol=1e-4)
 
 
 @pytest.mark.parametrize("solve", ["margin", "ridge", "path"])
