@@ -53,7 +53,7 @@ class Workers:
 
         After an error, or Ctrl-C, nothing of it runs any more.
         """
-        if self._pool is None or len(blocks) < self.count:
+        if self._pool is None or len(blocks) == 1:
             return [function(block) for block in blocks]
         running = [self._pool.submit(function, block) for block in blocks]
         try:

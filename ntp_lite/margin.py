@@ -327,7 +327,7 @@ class MarginADMM:
                     gram.addmm_(block, block.T)
             return gram
 
-        count = self.workers.count
+        count = min(self.workers.count, len(self.blocks))
         shares = [self.blocks[k::count] for k in range(count)]
         return torch.stack(self.workers.map(gram_of, shares)).sum(dim=0)
 
