@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
-import torch
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -71,6 +70,8 @@ def workers() -> Iterator[Workers]:
 
     What was set before holds again afterwards, also after an error.
     """
+    import torch  # here: the ridge solver does without
+
     count = torch.get_num_threads()
     with _libraries("torch" in sys.modules).limit(limits=1):
         torch.set_num_threads(1)  # the libraries' limit is this thread's; this is also the workers'
