@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from ._validate import as_array, as_number, as_size
 from .soft_labels import SoftLabels
 
 
-@runtime_checkable
 class Model(Protocol):
     """What `fit` can train: a `torch.nn.Module` whose logits are L = W H, (V, m).
 
@@ -47,9 +46,10 @@ def check_model(model: Any, labels: SoftLabels) -> None:
     name = type(model).__name__
     if not isinstance(model, nn.Module):
         raise ValueError(f"The model is of type {name}; give a torch.nn.Module.")
-    if not isinstance(model, Model):
-        missing = "W" if not hasattr(model, "W") else "embeddings(contexts)"
-        raise ValueError(f"{name} has no {missing}; logits are L = W H, see ntp_lite.Model.")
+    # Not isinstance(model, Model): from Python 3.12 on it sees no parameter of a torch module.
+    for attribute, missing in (("W", "W"), ("embeddings", "embeddings(contexts)")):
+        if not hasattr(model, attribute):
+            raise ValueError(f"{name} has no {missing}; logits are L = W H, see ntp_lite.Model.")
     if not isinstance(model.W, Tensor) or model.W.ndim != 2:
         raise ValueError(f"W of {name} is no matrix; give a tensor (V, d).")
     if len(model.W) != labels.V:
