@@ -18,7 +18,7 @@ import ntp_lite as ntp
 from ntp_lite import Status, TrainConfig, Trainer, _batches, _progress, fit
 from ntp_lite.loss import FactoredExcess
 from ntp_lite.metrics import standard_metrics
-from ntp_lite.models import UFM
+from ntp_lite.models import UFM, check_model
 
 
 def trainer(model: torch.nn.Module | None = None, **options: object) -> Trainer:
@@ -420,11 +420,18 @@ def test_free_vectors_may_be_a_class_of_ones_own():
         def embeddings(self, contexts: object) -> torch.Tensor:
             return (self.A @ self.B)[:, contexts]
 
-    assert isinstance(LowRank(), ntp.Model)
     model = LowRank()
+    check_model(model, LABELS)
     for options in ({}, {"optimizer": "adam", "batch_size": 8}):
         history = fit(model, LABELS, TrainConfig(steps=20, tol=None, **options)).history
         assert history["objective"][-1] < history["objective"][0]
+
+
+def test_no_runtime_check_of_the_protocol_decides_what_a_model_is():
+    # From Python 3.12 on isinstance looks attributes up without calling __getattr__, which is how a
+    # torch module gives its parameters: it would refuse every model.
+    with pytest.raises(TypeError, match="runtime_checkable"):
+        isinstance(ufm(), ntp.Model)
 
 
 # When to stop
