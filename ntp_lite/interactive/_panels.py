@@ -279,8 +279,9 @@ class Lines(Panel):
 
     x : (p,).  ys : {name: (p,)}, or (..., p) with one curve for each slider position; one curve may
     be called "".  NaN leaves a gap.  follow : 1 if x are the values of the first slider, 2 for the
-    second: the marker then stands at the slider's position.  xnames : p words to write below the
-    axis in place of numbers, for x that only counts the states.
+    second: the marker then stands at the slider's position.  trail : draw each curve only as far as
+    that marker, so that a reader can guess first; on paper, where nothing moves, all of it.
+    xnames : p words to write below the axis in place of numbers, for x that only counts the states.
     references : {name: (p,)} dashed.  roles : {name: role} for curves with a fixed colour.
     logx, logy : logarithmic axes.  ylim : (low, high) instead of the data's.
     """
@@ -293,6 +294,7 @@ class Lines(Panel):
     logx: bool = False
     logy: bool = False
     follow: int = 0
+    trail: bool = False
     references: Mapping[str, ArrayLike] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     ylim: tuple[float, float] | None = None
@@ -315,6 +317,8 @@ class Lines(Panel):
         if self.follow and len(x) != sizes[self.follow - 1]:
             length = sizes[self.follow - 1]
             raise ValueError(f"{self.title!r} follows a slider of {length} steps with {len(x)} x.")
+        if self.trail and not self.follow:
+            raise ValueError(f"{self.title!r} has a trail of no slider; say which one it follows.")
         if not self.ys:
             raise ValueError(f"{self.title!r} has no curves; give ys = {{name: values}}.")
         check_length(self.xnames, len(x), "xnames")
@@ -328,6 +332,7 @@ class Lines(Panel):
             "logx": self.logx,
             "logy": self.logy,
             "follow": self.follow,
+            "trail": self.trail,
             "ylim": list(self.ylim) if self.ylim else None,
         }
 

@@ -99,6 +99,7 @@ def heat_figure() -> live.Frames:
                 xlabel="ridge",
                 logx=True,
                 follow=1,
+                trail=True,
                 ratio=1.1,
             ),
         ],

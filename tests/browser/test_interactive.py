@@ -159,6 +159,32 @@ def test_numbers_unfold_as_a_table_and_follow_the_slider(show):
     assert table.inner_text() != before
 
 
+TRAIL = """root => {
+  const panel = root.querySelector("svg:has(path.walker)");
+  const rights = (chosen) => [...panel.querySelectorAll(chosen)]
+    .map((node) => node.getBoundingClientRect()).filter((box) => box.width > 0);
+  const curves = rights("path.series").map((box) => box.right);
+  const markers = rights("path.walker").map((box) => (box.left + box.right) / 2);
+  return [Math.max(...curves), Math.max(...markers)];
+}"""
+
+
+def test_a_curve_with_a_trail_ends_at_its_marker(show):
+    shown = show()
+    figure = shown.page.locator("#heat .ntp-interactive")
+    slider = figure.locator("input[type=range]").first
+    ends = []
+    for key in ("Home", "ArrowRight", "ArrowRight", "End"):
+        slider.press(key)
+        shown.page.wait_for_timeout(300)
+        curve, marker = figure.evaluate(TRAIL)
+        if key != "Home":  # a point has no width
+            assert abs(curve - marker) < 2
+            ends.append(curve)
+    assert ends == sorted(ends)
+    assert ends[-1] > ends[0] + 20
+
+
 def test_play_walks_and_stops(show):
     shown = show()
     button = shown.page.locator("#ridge button")

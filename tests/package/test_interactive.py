@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib import resources
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -59,6 +60,7 @@ BAD = {
     ),
     "follows nothing": (lambda: frames(lines(follow=1)), "there are 0 sliders"),
     "follows another": (lambda: frames(lines(follow=1), states=5), "slider of 5 steps with 3 x"),
+    "a trail of nothing": (lambda: frames(lines(trail=True)), "has a trail of no slider"),
     "log of zero": (lambda: frames(lines(x=[0, 1, 2], logx=True)), "needs positive numbers"),
     "a state without a name": (lambda: frames(lines(xnames=["a"])), "1 entries for 3"),
     "no curves": (lambda: frames(lines(ys={})), "has no curves"),
@@ -153,6 +155,14 @@ def widths_of_stills(html: str) -> list[float]:
     stills = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
     drawn = [base64.b64decode(still).decode() for still in stills]
     return [float(re.search(r'viewBox="0 0 ([\d.]+) ', svg)[1]) / 72 for svg in drawn]
+
+
+def test_a_still_shows_all_of_a_curve_that_is_drawn_as_one_goes():
+    ax = plt.figure().subplots()
+    lines(follow=1, trail=True).draw(ax, 0, (3,))
+    curve = max(ax.lines, key=lambda line: len(line.get_xdata()))
+    assert list(curve.get_ydata()) == [1, 2, 3]
+    plt.close(ax.figure)
 
 
 def test_stills_of_a_figure_are_written_in_one_size():

@@ -561,10 +561,18 @@
       .attr("d", (s, i) => markPath(i % 2 ? "square" : "circle", 5.5))
       .attr("stroke", "var(--pst-color-background, var(--ntp-page, transparent))").attr("stroke-width", 1.5);
     let marks = [];
-    const curvesMove = data.series.some((s) => s.frames.length > 1);
-    function trace(now) {
-      paths.attr("d", (_, i) => drawn(now[i].map((value, k) => [data.x[k], value])));
+    const curvesMove = data.trail || data.series.some((s) => s.frames.length > 1);
+    // With `trail` a curve ends where its marker is.
+    function upTo(values, place) {
+      const points = values.map((value, k) => [data.x[k], value]);
+      if (!data.trail) return points;
+      const end = [between(data.x, place, data.logx), between(values, place, data.logy)];
+      return [...points.slice(0, Math.floor(place) + 1), end];
+    }
+    function trace(now, place) {
+      paths.attr("d", (_, i) => drawn(upTo(now[i], place)));
       marks = now.flatMap((values, i) => values.map((value, k) => ({ value, k, name: data.series[i].name })))
+        .filter(({ k }) => !data.trail || k <= place)
         .filter(({ value }) => value !== null && (!data.logy || value > 0))
         .map(({ value, k, name }) => ({
           x: x(data.x[k]), y: y(value), key: name,
@@ -590,16 +598,18 @@
     return {
       update(position, focus) {
         const now = data.series.map((s) => blend(s.frames, sizes, position));
-        if (curvesMove || !marks.length) trace(now);
+        const place = position[data.follow - 1]; // undefined where nothing follows
+        if (curvesMove || !marks.length) trace(now, place);
         paths.classed("dimmed", (s) => focus && data.series.some((t) => t.name === focus) && s.name !== focus);
-        if (data.follow) walk(now, position[data.follow - 1]);
+        if (data.follow) walk(now, place);
       },
       pick: (px, py) => nearest(marks, px, py),
       table(position) {
         const now = data.series.map((s) => blend(s.frames, sizes, position));
         return {
           head: [data.xlabel, ...data.series.map((s) => s.name || data.ylabel || data.title)],
-          rows: data.x.map((_, k) => [placeOf(k), ...now.map((values) => show(values[k]))]),
+          rows: data.x.map((_, k) => [placeOf(k), ...now.map((values) => show(values[k]))])
+            .filter((_, k) => !data.trail || k <= position[data.follow - 1]),
         };
       },
     };

@@ -155,7 +155,7 @@ def test_every_measurement_has_its_baseline_and_its_spread():
 
 def test_a_model_without_the_package_that_loads_it_is_one_sentence():
     names: dict = {}
-    with pytest.raises(ModuleNotFoundError, match="somebody/small.*pip install transformers"):
+    with pytest.raises(ModuleNotFoundError, match=r"somebody/small.*pip install transformers"):
         for source in cells():
             source = source.replace('find_spec("transformers")', "None")
             exec(re.sub("(?m)^MODEL = None", "MODEL = 'somebody/small'", source), names)
