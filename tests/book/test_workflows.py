@@ -197,7 +197,10 @@ def test_another_form_is_noticed(right, wrong, tmp_path):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_actions_are_github_s_own_and_of_a_named_version(path):
     for job in jobs(path).values():
-        assert job["runs-on"] == "ubuntu-latest"
+        machines = [job["runs-on"]]
+        if machines == ["${{ matrix.machine }}"]:
+            machines = job["strategy"]["matrix"]["machine"]
+        assert set(machines) <= {"ubuntu-latest", "ubuntu-24.04-arm", "macos-latest"}
         assert job["timeout-minutes"] <= 180, "a hanging job would run for six hours"
         for step in job["steps"]:
             assert ("uses" in step) != ("run" in step)
@@ -213,6 +216,11 @@ def test_pull_requests_are_checked_on_every_python():
     commands = " ".join(step.get("run", "") for step in job["steps"])
     for target in ("make test", "make lint", "make check-notebooks", "make book"):
         assert target in commands
+
+
+def test_a_failure_of_any_weekly_job_is_reported():
+    weekly = jobs(ROOT / ".github" / "workflows" / "weekly.yml")
+    assert {"report", *weekly["report"]["needs"]} == set(weekly)
 
 
 def test_notebooks_that_are_tried_in_colab_s_stand_in_exist():
