@@ -242,19 +242,31 @@ def margin_certificate(L: Matrix, dual: Matrix, mask: Mask) -> MarginCertificate
     L, dual, mask, count = _merge_equal_contexts(L, dual, mask)
     rows = np.ones((1, 1)) if repeats is None else repeats
     root = np.sqrt(rows * count)
+    # One matrix after the other, changed in place: large ones need room for few copies only.
     feasible = _project_margin(L, mask, repeats=repeats)
-    cone = _project_dual(dual, mask, repeats)
-    violation = np.linalg.norm(root * (feasible - L)) + np.linalg.norm(root * (cone - dual))
+    violation = _weighted_distance(feasible, L, root)
     feasible -= (rows * feasible).sum(axis=0) / V  # keeps the margins, cannot raise the norm
-    primal = nuclear_norm(root * feasible)
-    operator_norm = spectral_norm(root * cone)
-    value = float((rows * cone * count)[mask].sum()) / max(1.0, operator_norm)
+    feasible *= root
+    primal = nuclear_norm(feasible)
+    del feasible, L
+    cone = _project_dual(dual, mask, repeats)
+    violation += _weighted_distance(cone, dual, root)
+    cone *= root
+    operator_norm = spectral_norm(cone)
+    value = float((root * np.where(mask, cone, 0.0)).sum()) / max(1.0, operator_norm)
     value = max(value, 0.0)  # G = 0 is feasible
     if primal < 1e-12 * size**0.5:  # no margins at all: every k_j = V, or V = 1
         primal = value = 0.0
     gap = max(primal - value, 0.0)  # rounding alone can put the dual value above
     ratio = relative_gap(gap, primal)
-    return MarginCertificate(primal, value, gap, ratio, operator_norm, float(violation))
+    return MarginCertificate(primal, value, gap, ratio, operator_norm, violation)
+
+
+def _weighted_distance(A: Matrix, B: Matrix, root: Matrix) -> float:
+    """|root * (A - B)|_F."""
+    difference = A - B
+    difference *= root
+    return float(np.linalg.norm(difference))
 
 
 def _merge_equal_contexts(

@@ -145,6 +145,7 @@ def _solve(
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     L, dual_matrix = (admm.expand(A) for A in admm.best_feasible())
+    del admm  # its state is larger than the result, and the certificate needs room
     certificate = margin_certificate(L, dual_matrix, mask)
     if certificate.relative_gap <= rule.tol:
         status = Status.CONVERGED
@@ -253,10 +254,11 @@ class MarginADMM:
     def best_feasible(self) -> tuple[Matrix, Matrix]:
         """Return the best L and G, for each distinct row and column one, feasible to rounding.
 
-        Projecting again in float64 makes both exactly feasible, also after float32 work.
+        Projecting again in float64 makes both exactly feasible, also after float32 work. The
+        iteration ends here: its own matrices are given up, for the results need their room.
         """
         self.dtype = torch.float64
-        self._to_device(_as_float64(self.best_L.point), _as_float64(self.best_dual.point))
+        self._to_device(self.best_L.point.cpu().numpy(), self.best_dual.point.cpu().numpy())
 
         def project(b: slice) -> None:
             self.Z[:, b] = self._project(self.Z[:, b], b, 1.0, self.level[b]) / self.weights[:, b]
@@ -264,6 +266,7 @@ class MarginADMM:
 
         self.workers.map(project, self.blocks)
         L, dual = self.Z.cpu().numpy(), self.U.cpu().numpy()
+        del self.Z, self.U, self.on, self.weights, self.best_L, self.best_dual
         L -= self.row_count @ L / self.row_count.sum()
         dual /= max(1.0, spectral_norm(dual))
         dual /= np.outer(self.row_roots, self.column_roots)
@@ -288,7 +291,7 @@ class MarginADMM:
         self.direction = self.row_weight.sqrt() / self.row_weight.sum().sqrt()
         self.Z = put(Z)
         self.U = put(U)
-        self.difference = torch.empty_like(self.Z)
+        self.difference = torch.empty(0)  # the first step makes it
         self.level = torch.zeros_like(self.Z[0])
         entries = 2**18 if self.device.type == "cpu" else 2**26
         width = max(1, entries // len(Z))
@@ -348,6 +351,8 @@ class MarginADMM:
 
         measure : the residuals of this round, too.
         """
+        if self.difference.shape != self.Z.shape:
+            self.difference = torch.empty_like(self.Z)
         A = torch.sub(self.Z, self.U, out=self.difference)
         kept, shrunk = kept_directions(*_eigh(self._gram(A)), 1 / self.rho)
         thresholded = self._multiply(A, kept, shrunk)
