@@ -383,7 +383,8 @@ class TextCounts(Figure):
     alt : what the figure shows, for who cannot see it.  caption : what to do and what to see.
 
     Words are cut as `ntp_lite.tokenize` cuts them, contexts counted as `SoftLabels.from_tokens`
-    counts them. The table shows the commonest contexts, and the words that most of these share.
+    counts them. The table shows the commonest contexts, those that share next words side by
+    side.
     """
 
     text: str
@@ -427,11 +428,24 @@ class TextCounts(Figure):
         columns: dict[str, Counter[str]] = {}
         for i in range(c, len(tokens)):
             columns.setdefault(" ".join(tokens[i - c : i]), Counter())[tokens[i]] += 1
-        common = sorted(columns, key=lambda name: -columns[name].total())[:MOST_COLUMNS]
-        # Words that several of these contexts share come first: what they share is what matters.
+        rest = sorted(columns, key=lambda name: -columns[name].total())[:MOST_COLUMNS]
+
+        def most_shared(name: str) -> int:
+            others = [columns[common[-1]]] if common else [columns[b] for b in rest if b != name]
+            return max((len(columns[name].keys() & other.keys()) for other in others), default=0)
+
+        # What contexts share is what matters: those that share most next words stand side by side,
+        # the closest pair first, and the words that follow them form blocks.
+        common: list[str] = []
+        while rest:
+            nearest = max(rest, key=most_shared)
+            rest.remove(nearest)
+            common.append(nearest)
+        words = dict.fromkeys(word for name in common for word, _ in columns[name].most_common())
         shared_by = Counter(word for name in common for word in columns[name])
         following = [word for word, _ in Counter(tokens[c:]).most_common() if shared_by[word]]
-        rows = sorted(following, key=lambda word: -shared_by[word])[:MOST_ROWS]
+        shown = sorted(following, key=lambda word: -shared_by[word])[:MOST_ROWS]
+        rows = [word for word in words if word in shown]
         head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in common)
         body = Markup("").join(
             Markup('<tr><th scope="row">{}</th>{}</tr>').format(

@@ -423,6 +423,25 @@ def test_browser_counts_as_python_does(show, length):
         assert dict(following) == {vocab[z]: column[z] for z in np.flatnonzero(column)}
 
 
+ROWS_AND_COLUMNS = """(table) => ["col", "row"].map((scope) =>
+  [...table.querySelectorAll(`th[scope=${scope}]`)].map((node) => node.textContent))"""
+
+
+def test_browser_orders_the_table_as_python_does(show):
+    """The still, for readers without script, has the rows and columns of what replaces it."""
+    shown = show()
+    ids, vocab = ntp.load_corpus("lily")
+    alt = "A field for a text, and a table of what follows each context in it."
+    for text, length in ((vocab.decode(ids), 2), (TEXTS[2] + " " + TEXTS[0], 1)):
+        figure = interactive.TextCounts(text=text, context_length=length, alt=alt)
+        found = []
+        for library in (False, True):
+            shown.page.set_content(figure.html(library=library))
+            found.append(shown.page.locator(".ntp-counts table").evaluate(ROWS_AND_COLUMNS))
+        assert len(found[0][0]) > 3
+        assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_static_figures_follow_the_page(show, theme):
     """Inline by the page's attribute, as an image by its colour scheme: the same ink."""

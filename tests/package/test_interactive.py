@@ -165,6 +165,15 @@ def test_a_still_shows_all_of_a_curve_that_is_drawn_as_one_goes():
     plt.close(ax.figure)
 
 
+def test_contexts_with_the_same_next_words_stand_side_by_side():
+    ids, vocab = ntp.load_corpus("lily")
+    html = live.TextCounts(text=vocab.decode(ids), context_length=2, alt=ALT).html(library=False)
+    columns = re.findall('<th scope="col">([^<]*)', html)
+    rows = re.findall('<th scope="row">([^<]*)', html)
+    assert columns[:2] == ["lily was", "lily felt"]
+    assert set(rows[:6]) == {"happy", "sad", "tired", "hungry", "warm", "cold"}
+
+
 def test_stills_of_a_figure_are_written_in_one_size():
     """A still is as wide as its share of the columns: the page enlarges none more than others."""
     for columns, spans, shares in (

@@ -1599,12 +1599,32 @@
     return `${n} positions, ${V} different words, ${m} different contexts, of which ${open} ${open === 1 ? "has" : "have"} more than one next word. No model that sees such contexts has a loss below ${nats(floor)} on this text.`;
   }
 
+  // What contexts share is what matters: those that share most next words stand side by side, the
+  // closest pair first.
+  function sideBySide(contexts) {
+    const rest = [...contexts];
+    const placed = [];
+    const shared = (a, b) => [...a[1].next.keys()].filter((word) => b[1].next.has(word)).length;
+    const mostShared = (context) => {
+      const others = placed.length ? placed.slice(-1) : rest.filter((other) => other !== context);
+      return Math.max(0, ...others.map((other) => shared(context, other)));
+    };
+    while (rest.length) {
+      const shares = rest.map(mostShared);
+      placed.push(...rest.splice(shares.indexOf(Math.max(...shares)), 1));
+    }
+    return placed;
+  }
+
   function countsTable({ words, contexts }, matrix) {
-    const columns = contexts.slice(0, SHOWN.contexts);
-    // Words that several of these contexts share come first: what they share is what matters.
+    const columns = sideBySide(contexts.slice(0, SHOWN.contexts));
     const sharedBy = (word) => columns.filter(([, { next }]) => next.has(word)).length;
     const following = words.filter((word) => sharedBy(word) > 0);
-    const rows = following.sort((a, b) => sharedBy(b) - sharedBy(a)).slice(0, SHOWN.words);
+    const shown = following.sort((a, b) => sharedBy(b) - sharedBy(a)).slice(0, SHOWN.words);
+    // Each word where its first context has it: they form blocks.
+    const byCount = (next) => [...next].sort((a, b) => b[1] - a[1]).map(([word]) => word);
+    const blocks = new Set(columns.flatMap(([, { next }]) => byCount(next)));
+    const rows = [...blocks].filter((word) => shown.includes(word));
     const cell = ({ total, next }, word) => {
       const count = next.get(word) || 0;
       const value = { N: count, P: count ? format(".2f")(count / total) : 0, S: count ? 1 : 0 }[matrix];
