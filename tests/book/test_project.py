@@ -12,6 +12,7 @@ import yaml
 from chapters import chapters, pages
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -25,18 +26,25 @@ CONDA_NAMES = {
 
 
 def requirements() -> dict[str, Requirement]:
-    """Every third-party requirement of the package and of its extras, by canonical name."""
+    """Every third-party requirement of the package and of its extras, by canonical name.
+
+    An extra may ask for a newer version than the package does; no two extras differ.
+    """
     project = PROJECT["project"]
-    lines = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    own = {canonicalize_name(r.name): r for r in map(Requirement, project["dependencies"])}
     found: dict[str, Requirement] = {}
-    for requirement in map(Requirement, lines):
+    for requirement in map(Requirement, itertools.chain(*project["optional-dependencies"].values())):
         name = canonicalize_name(requirement.name)
         if name == "ntp-lite":
             assert requirement.extras <= set(project["optional-dependencies"])
             continue
         other = found.setdefault(name, requirement)
         assert other.specifier == requirement.specifier, f"two ranges for {name}"
-    return found
+    for name in own.keys() & found.keys():
+        [least], [more] = own[name].specifier, found[name].specifier
+        assert least.operator == more.operator == ">="
+        assert Version(least.version) < Version(more.version), f"{name} is named twice"
+    return own | found
 
 
 def test_environment_yml_names_the_same_dependencies_and_ranges():

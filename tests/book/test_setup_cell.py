@@ -128,6 +128,9 @@ def test_requirements_are_those_that_the_code_imports():
     )
     assert [line.partition(">")[0] for line in found] == ["cvxpy", "duckdb"]
     assert setup_cell.requirements_of("import duckdb", ROOT / "none.toml") == []
+    # A chapter's own extra wants a newer one than the package; no notebook replaces it.
+    assert "torch" in project.read_text(encoding="utf-8").partition("[project.optional")[2]
+    assert setup_cell.requirements_of("import torch", project) == []
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,13 @@ def versions_in(freeze: str) -> dict[str, str]:
 
 
 def declared(project: Path) -> list[Requirement]:
-    """Return what pyproject.toml asks for: the package, and the extra for its chapters."""
+    """Return what pyproject.toml asks for: the package, and the extra for its chapters.
+
+    Where both name a package, the extra asks for more.
+    """
     table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
     lines = [*table["dependencies"], *table["optional-dependencies"]["chapters"]]
-    return [Requirement(line) for line in lines]
+    return list({one.name: one for one in map(Requirement, lines)}.values())
 
 
 def newest(project: Path, torch: str) -> list[str]:

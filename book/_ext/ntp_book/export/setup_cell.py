@@ -88,13 +88,22 @@ def literal(text: str, indent: int, width: int = 100) -> str:
 
 
 def requirements_of(code: str, project: Path) -> list[str]:
-    """Return what this code imports of the extras for chapters that pyproject.toml declares."""
+    """Return what this code imports of the extras for chapters that pyproject.toml declares.
+
+    Not what the package needs itself: that is there, and a PyTorch is never replaced by a notebook.
+    """
     if not project.is_file():
         return []
-    extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+    extras = table["optional-dependencies"]
+    own = {Requirement(line).name for line in table.get("dependencies", [])}
     imported = set(IMPORT.findall(code))
     declared = sorted({line for extra in EXTRAS for line in extras.get(extra, [])})
-    return [line for line in declared if Requirement(line).name.replace("-", "_") in imported]
+    return [
+        line
+        for line in declared
+        if (name := Requirement(line).name) not in own and name.replace("-", "_") in imported
+    ]
 
 
 def seconds_of(text: str) -> int | None:
