@@ -168,7 +168,7 @@ class Objective:
         device = self.processes.device
         devices = [device] if device.type == "cuda" else []
         key = (self.config.seed, step, self.processes.rank)
-        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1
         with torch.random.fork_rng(devices):
             torch.random.default_generator.manual_seed(seed)
             if devices:

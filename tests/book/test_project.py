@@ -32,8 +32,9 @@ def requirements() -> dict[str, Requirement]:
     """
     project = PROJECT["project"]
     own = {canonicalize_name(r.name): r for r in map(Requirement, project["dependencies"])}
+    extras = itertools.chain(*project["optional-dependencies"].values())
     found: dict[str, Requirement] = {}
-    for requirement in map(Requirement, itertools.chain(*project["optional-dependencies"].values())):
+    for requirement in map(Requirement, extras):
         name = canonicalize_name(requirement.name)
         if name == "ntp-lite":
             assert requirement.extras <= set(project["optional-dependencies"])
