@@ -215,7 +215,7 @@ _CERTIFICATE_LEGEND = [
         ("guess, pulled into the disc", "support", "circle", False),
         ("disc: at most one ridge away from P", "support", "circle", True),
         ("optimum", "ink", "diamond", False),
-        ("optima of all ridges", "ink", "dashes", False),
+        ("optima of the ridges so far", "ink", "dashes", False),
         ("equal entropy, in nats", "off", "line", False),
     )
 ]

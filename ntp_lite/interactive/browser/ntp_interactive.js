@@ -1200,15 +1200,27 @@
   }
 
   // The optima of all ridges, from the middle to P: computed anew only when P moves.
-  let lastOptima = { of: "", points: [] };
+  let lastOptima = { of: "", radii: [], points: [] };
   function optima(P) {
     const of = P.join();
     if (lastOptima.of !== of) {
       const far = distance(P, [1 / 3, 1 / 3, 1 / 3]);
       const radii = Array.from({ length: 33 }, (_, k) => far * (1 - k / 32));
-      lastOptima = { of, points: radii.map((radius) => (radius > 0 ? mostUndecided(P, radius) : P)) };
+      lastOptima = { of, radii, points: radii.map((radius) => (radius > 0 ? mostUndecided(P, radius) : P)) };
     }
-    return lastOptima.points;
+    return lastOptima;
+  }
+
+  // Those of the ridges that a reader has come to, so that the rest of the way can be guessed first.
+  const visited = new WeakMap();
+  function optimaSoFar(state) {
+    const { P, ridge } = state;
+    const [least, most] = visited.get(state) || [ridge, ridge];
+    const [low, high] = [Math.min(least, ridge), Math.max(most, ridge)];
+    visited.set(state, [low, high]);
+    const { radii, points } = optima(P);
+    const between = points.filter((_, k) => low < radii[k] && radii[k] < high);
+    return [mostUndecided(P, high), ...between, mostUndecided(P, low)];
   }
 
   // Upper bound, minimum and lower bound on one axis, so that the gap is seen to close.
@@ -1470,7 +1482,7 @@
             .attr("fill", "var(--ntp-support)").attr("fill-opacity", 0.12).attr("stroke", "var(--ntp-support)")
             .attr("stroke-width", 1.5);
           svg.append("path").attr("class", "path").attr("stroke", "currentColor").attr("stroke-width", 1.5)
-            .attr("stroke-dasharray", "5 3").attr("fill", "none").attr("d", `M${optima(state.P).map(place.at).join("L")}`);
+            .attr("stroke-dasharray", "5 3").attr("fill", "none").attr("d", `M${optimaSoFar(state).map(place.at).join("L")}`);
           svg.append("path").attr("stroke", "var(--ntp-off)").attr("stroke-dasharray", "2 3").attr("fill", "none")
             .attr("d", `M${guess}L${P}`);
           dot(svg, "", "diamond", "currentColor", true).attr("transform", `translate(${best})`);
