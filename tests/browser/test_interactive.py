@@ -185,6 +185,21 @@ def test_a_curve_with_a_trail_ends_at_its_marker(show):
     assert ends[-1] > ends[0] + 20
 
 
+def test_optima_of_the_certificate_are_drawn_as_far_as_the_ridge_has_come(show):
+    """Mutation seen to fail: drawn for all ridges, the dashes are long before the first move."""
+    shown = show()
+    slider = shown.page.locator("#certificate .ntp-interactive > .ntp-controls input").first
+    dashes = shown.page.locator("#certificate svg path.path")
+    lengths = [dashes.evaluate("node => node.getTotalLength()")]
+    for key in ("ArrowLeft", "ArrowLeft", "Home", "ArrowRight"):
+        slider.press(key)
+        shown.page.wait_for_timeout(100)
+        lengths.append(dashes.evaluate("node => node.getTotalLength()"))
+    start, one, two, all_the_way, back = lengths
+    assert start < 1e-6 < one < two < all_the_way
+    assert abs(back - all_the_way) < 1e-3
+
+
 def test_play_walks_and_stops(show):
     shown = show()
     button = shown.page.locator("#ridge button")
