@@ -70,7 +70,7 @@ pre { overflow-wrap: anywhere; }
 }
 .bd-article div[class*="highlight"] { display: block !important; }
 /* Long names break, so that the columns beside them keep their words whole. */
-td code { overflow-wrap: anywhere; white-space: normal !important; }
+td :is(code, code .pre) { overflow-wrap: anywhere; white-space: normal !important; }
 /* What no smaller type makes fit: the words in the heads of its columns are cut. */
 table.many-columns :is(th, td) { padding: 0.1rem 0.25rem; }
 table.many-columns thead :is(th, p) { overflow-wrap: anywhere; white-space: normal; }
