@@ -14,6 +14,7 @@ from ._validate import as_array, as_size
 
 LARGEST_COUNT = 2**53  # every whole number up to here is a float64
 LARGEST_TOTAL = 2**62  # sums of counts stay within int64, with room for a rounded check
+BLOCK = 2**15  # positions whose numerals are made at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -290,19 +291,38 @@ def _window_keys(
     """
     n = len(tokens) - c
     table = _table_size(n)
-    key = tokens[:n].astype(np.int64)
+    key: NDArray = tokens[:n]
     bound = digits  # all keys are smaller
     ranked: dict[int, NDArray] = {}
+    waiting: list[int] = []  # tokens that are still to be appended
     for k in range(1, c + 1):
         window_fits = bound * digits ** (c + 1 - k) < 2**63
         last_cheap = bound <= table < bound * digits
         too_long = bound * digits >= 2**63
         if too_long or (last_cheap and not window_fits):
-            key, ranked[k] = _rank(key, bound, table)
+            key, ranked[k] = _rank(_with_tokens(key, tokens, waiting, digits), bound, table)
             bound = len(ranked[k])
-        key = np.multiply(key, digits, dtype=np.int64) + tokens[k : k + n]
+            waiting = []
+        waiting.append(k)
         bound *= digits
-    return key, ranked
+    return _with_tokens(key, tokens, waiting, digits), ranked
+
+
+def _with_tokens(
+    key: NDArray, tokens: NDArray[np.integer], places: list[int], digits: int
+) -> NDArray[np.int64]:
+    """The numerals `key` with the tokens at these places behind each position appended.
+
+    Block by block, so that all digits are appended while a block is in the processor's cache.
+    """
+    result = np.empty(len(key), dtype=np.int64)
+    for start in range(0, len(key), BLOCK):
+        part = result[start : start + BLOCK]
+        part[:] = key[start : start + BLOCK]
+        for k in places:
+            part *= digits
+            part += tokens[start + k : start + k + len(part)]
+    return result
 
 
 def _count(keys: NDArray[np.int64], table: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
