@@ -57,7 +57,7 @@ def test_handles_of_the_tour_can_be_dragged(visit):
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         shown.page.mouse.move(x, y)
         shown.page.mouse.down()
-        shown.page.mouse.move(x + 6, y - 18, steps=4)
+        shown.page.mouse.move(x + 6, y + 18, steps=4)  # down: one handle begins at its upper end
         shown.page.mouse.up()
         assert_all_changed(before, state(shown.page, f"figure-{k}"))
         dragged += 1

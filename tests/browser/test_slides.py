@@ -70,7 +70,7 @@ def test_the_answer_waits_for_a_key_and_a_figure_moves(decks, opener):
     answer = page.locator("section.present .answer")
     assert answer.evaluate("node => getComputedStyle(node).visibility") == "hidden"
     page.keyboard.press("ArrowRight")
-    assert answer.evaluate("node => getComputedStyle(node).visibility") == "visible"
+    answer.wait_for(state="visible", timeout=2000)
     page.keyboard.press("ArrowRight")
     page.evaluate("fitting")
     figure = page.locator("section.present .ntp-interactive")
