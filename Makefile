@@ -68,7 +68,8 @@ test-processors: $(STAMP)  ## execute every chapter's notebook as other x86 proc
 # What these tests need beside the system's Chromium is fetched once, if it can be; what is missing
 # then, they name when they are skipped. Pages are looked at on the site that `make book` has built.
 test-browser: $(STAMP)  ## look at figures and pages in a browser (needs Chromium; PAGES="tour intro")
-	@$(RUN) -c 'import playwright' 2>/dev/null || $(RUN) -m pip install -q -c constraints.txt playwright || true
+	@$(RUN) -c 'import playwright, pypdf' 2>/dev/null || \
+	  $(RUN) -m pip install -q -c constraints.txt playwright pypdf || true
 	@[ -d _build/browser/node_modules/axe-core ] || ! command -v npm >/dev/null || \
 	  npm install --silent --no-fund --no-audit --prefix _build/browser axe-core@4 || true
 	@OMP_NUM_THREADS=1 PAGES="$(PAGES)" $(RUN) -m pytest -q -n 2 --dist worksteal tests/browser \
