@@ -152,6 +152,7 @@ def test_numbers_unfold_as_a_table_and_follow_the_slider(show):
     shown = show()
     shown.page.locator("#ridge summary").click()
     table = shown.page.locator("#ridge .ntp-numbers")
+    table.locator("td").first.wait_for()  # written when the fold has opened
     before = table.inner_text()
     assert "lily was / lily felt" in before
     shown.page.locator("#ridge input[type=range]").press("End")
